@@ -1,0 +1,1 @@
+"""Automatic sleep staging: recording in; hypnogram, certainty, statistics and report out."""

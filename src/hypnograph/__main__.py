@@ -1,0 +1,5 @@
+"""``python -m hypnograph`` is the command line."""
+
+from hypnograph.cli import main
+
+main()

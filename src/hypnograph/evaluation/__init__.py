@@ -1,0 +1,1 @@
+"""Numbers about hypnograms: of two scorers, of one night, of many nights."""
