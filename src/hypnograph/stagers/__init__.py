@@ -3,16 +3,27 @@
 Each module has ``NAME`` (as given to ``--stager``), ``DESCRIPTION`` (one line) and ``create(**options) -> Stager``.
 """
 
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.montage import Derivation
 from hypnograph.recording import Recording
+from hypnograph.signal_files import read_recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_STAGER = "ensemble"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +34,8 @@ class Voter:
     ----------
     name
         e.g. ``"C4-M1 + E1-M2 + chin"``.
+    derivations
+        What it was given.
     hypnodensity
         Its probabilities.
     weight : float array, shape (n_epochs,)
@@ -35,7 +48,7 @@ class Voter:
     weight: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Staging:
     """A staged night.
 
@@ -68,6 +81,24 @@ class Staging:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     voters: tuple[Voter, ...] = ()
 
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a row for each epoch: onset, stage, a probability for each stage, confidence and entropy."""
+        return self.hypnodensity.to_frame().assign(stage=self.hypnogram.names)
+
+    def __repr__(self) -> str:
+        known = self.hypnodensity.known
+        sure = f", mean confidence {self.hypnodensity.confidence()[known].mean():.2f}" if known.any() else ""
+        used = ", ".join(f"{d.kind} {d.name}" for d in self.derivations)
+        lines = [f"Staging by {self.stager} from {used}{sure}", str(self.hypnogram)]
+        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        notes = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        used = ", ".join(f"{d.kind} {d.name}" for d in self.derivations)
+        return f"<p>{escape(self.stager)}: {escape(used)}</p>{self.hypnogram._repr_html_()}<ul>{notes}</ul>"
+
 
 class Stager(Protocol):
     """Anything that stages a recording."""
@@ -83,3 +114,101 @@ class Stager(Protocol):
             If it is too short, or its signals hold nothing to stage.
         """
         ...
+
+
+class Ballot(NamedTuple):
+    """What a member stager returns: its voters and what there is to say about them."""
+
+    voters: tuple[Voter, ...]
+    stager: str
+    weights_sha256: str
+    warnings: tuple[str, ...]
+    timings_s: dict[str, float]
+
+
+class VotingStager(Protocol):
+    """A stager that can stage several montages of one recording at once."""
+
+    def vote(self, recording: Recording, montages: Sequence[Sequence[Derivation]]) -> Ballot:
+        """Stage the recording once for each montage (an EEG, perhaps an EOG, perhaps an EMG derivation)."""
+        ...
+
+
+class StagerModule(Protocol):
+    """What a module of this folder provides."""
+
+    NAME: str
+    DESCRIPTION: str
+
+    def create(self, **options: Any) -> Stager: ...
+
+
+@cache
+def stagers() -> dict[str, StagerModule]:
+    """Return the stagers by name."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return {name: cast(StagerModule, import_module(f"{__name__}.{name}")) for name in names}
+
+
+def create_stager(name: str = DEFAULT_STAGER, **options: Any) -> Stager:
+    """Make a stager by name.
+
+    Raises
+    ------
+    HypnographError
+        If there is no such stager; the message lists those that exist.
+    """
+    if name not in stagers():
+        known = "; ".join(f"{name} ({module.DESCRIPTION})" for name, module in stagers().items())
+        raise HypnographError(f"no stager {name!r}. There are: {known}")
+    return stagers()[name].create(**options)
+
+
+def open_recording(source: Any) -> Recording:
+    """Return a recording from a path, an `mne.io.Raw` or a `Recording`."""
+    if isinstance(source, Recording):
+        return source
+    if isinstance(source, (str, Path)):
+        return read_recording(source)
+    if type(source).__module__.split(".")[0] == "mne":
+        from hypnograph.signal_files.mne import from_raw
+
+        return from_raw(source)
+    raise HypnographError(f"cannot stage a {type(source).__name__}; give a path, an mne.io.Raw or a hypnograph Recording")
+
+
+def stage(
+    source: Any,
+    *,
+    stager: str = DEFAULT_STAGER,
+    eeg: str | Sequence[str] | None = None,
+    eog: str | Sequence[str] | None = None,
+    emg: str | Sequence[str] | None = None,
+    age: float | None = None,
+    male: bool | None = None,
+) -> Staging:
+    """Stage one night.
+
+    Parameters
+    ----------
+    source
+        Path of a recording, an `mne.io.Raw`, or a `Recording`.
+    stager
+        Name of the stager; ``"ensemble"`` lets all derivations vote, ``"yasa"`` uses the best one.
+    eeg, eog, emg
+        Derivations to use instead of those that are chosen, e.g. ``"C4-M1"``; ``"none"`` for none.
+    age, male
+        Age in years and sex of the sleeper; used when both are given.
+
+    Raises
+    ------
+    UnreadableFileError, MissingChannelError, UnusableSignalError
+        See `read_recording` and `Stager.stage`.
+
+    Examples
+    --------
+    >>> import hypnograph
+    >>> staging = hypnograph.stage("night.edf")  # doctest: +SKIP
+    >>> staging.to_frame()  # doctest: +SKIP
+    """
+    return create_stager(stager, eeg=eeg, eog=eog, emg=emg, age=age, male=male).stage(open_recording(source))

@@ -1,0 +1,145 @@
+"""``hypnograph stage``: recordings in, scorings and reports out."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hypnograph.errors import HypnographError
+
+if TYPE_CHECKING:
+    from hypnograph.batch import Outcome
+
+FORMATS = ("edf", "tsv", "csv", "json", "txt", "ids", "npy", "html", "pdf")
+_MARKS = {"staged": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
+
+
+def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    formats = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
+    return formats
+
+
+@click.command()
+@click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", default=".", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [here]")
+@click.option(
+    "--to", "formats", default="csv,html", callback=_parse_formats, show_default=True, metavar="LIST",
+    help=f"What to write, with commas: {', '.join(FORMATS)}.",
+)  # fmt: skip
+@click.option("--eeg", multiple=True, metavar="NAME", help="EEG derivation to use, e.g. C4-M1; may be repeated.")
+@click.option("--eog", multiple=True, metavar="NAME", help="EOG derivation to use, or 'none'; may be repeated.")
+@click.option("--emg", multiple=True, metavar="NAME", help="Chin EMG derivation to use, or 'none'; may be repeated.")
+@click.option("--stager", default="ensemble", show_default=True, help="'ensemble': all derivations vote; 'yasa': the best one.")
+@click.option("--age", type=click.FloatRange(0, 120), help="Age in years; used together with --sex.")
+@click.option("--sex", type=click.Choice(["male", "female"]), help="Used together with --age.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Recordings at once; -1: one a core.")
+@click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
+@click.option("--resume", is_flag=True, help="Skip recordings whose files exist.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only problems and the summary.")
+def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet: bool, **options: Any) -> None:
+    """Stage recordings, on this computer alone.
+
+    The result of NIGHT.edf is written to NIGHT-hypnogram.* and NIGHT-report.*; a recording is never changed.
+
+    \b
+    Example:
+      hypnograph stage night.edf
+      hypnograph stage nights/ --out staged/ --to edf,csv,html --jobs 2 --resume
+    """
+    from hypnograph.batch import plan, run
+
+    if (options["age"] is None) != (options["sex"] is None):
+        raise click.UsageError("--age and --sex are used together: give both or neither")
+    jobs = plan(paths, out, formats)
+    outcomes = run(jobs, _batch_options(options), n_jobs=options["jobs"] or 1, cluster=options["cluster"])
+    counts = dict.fromkeys(_MARKS, 0)
+    with _progress(outcomes, len(jobs)) as tracked:
+        for outcome in tracked:
+            counts[outcome.status] += 1
+            _print_outcome(outcome, detailed=len(jobs) == 1, quiet=quiet)
+    if len(jobs) > 1 or counts["failed"]:
+        click.echo(f"{counts['staged']} staged, {counts['skipped']} skipped, {counts['failed']} failed")
+    if counts["failed"]:
+        sys.exit(1)
+
+
+def _batch_options(options: dict[str, Any]) -> Any:
+    from hypnograph.batch import Options
+
+    stager_options: dict[str, Any] = {kind: list(options[kind]) or None for kind in ("eeg", "eog", "emg")}
+    male = None if options["sex"] is None else options["sex"] == "male"
+    return Options(
+        stager=options["stager"],
+        stager_options=stager_options | {"age": options["age"], "male": male},
+        resume=options["resume"],
+        overwrite=options["overwrite"],
+    )
+
+
+@contextmanager
+def _progress(outcomes: Iterable["Outcome"], total: int) -> Iterator[Iterable["Outcome"]]:
+    """Show a bar where a person watches many recordings; rich is not imported for a single one."""
+    if total == 1 or not sys.stderr.isatty():
+        yield outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("staging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress.track(outcomes, total=total)
+
+
+def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
+    mark, colour = _MARKS[outcome.status]
+    failed = outcome.status == "failed"
+    if quiet and not failed:
+        return
+    message = outcome.message if outcome.staging is None else _summary(outcome)
+    click.echo(f"{click.style(mark, fg=colour)} {outcome.job.recording.name}  {message}", err=failed)
+    if outcome.staging is None:
+        return
+    if detailed:
+        _print_details(outcome)
+    else:
+        for warning in outcome.staging.warnings:
+            click.echo(f"    note: {warning}")
+
+
+def _summary(outcome: "Outcome") -> str:
+    from hypnograph.evaluation.sleep_statistics import sleep_statistics
+
+    assert outcome.staging is not None  # noqa: S101 - told apart by the caller
+    statistics = sleep_statistics(outcome.staging.hypnogram)
+    hypnodensity = outcome.staging.hypnodensity
+    confidence = hypnodensity.confidence()[hypnodensity.known].mean()
+    return (
+        f"{outcome.staging.hypnogram.n_epochs} epochs, TST {statistics.tst_min:.0f} min, SE {statistics.se_percent:.0f} %, "
+        f"mean confidence {confidence:.2f}, {outcome.seconds:.1f} s"
+    )
+
+
+def _print_details(outcome: "Outcome") -> None:
+    from hypnograph.evaluation.sleep_statistics import sleep_statistics
+
+    staging = outcome.staging
+    if staging is None:
+        raise HypnographError("nothing was staged")
+    click.echo()
+    click.echo(staging.hypnogram.draw())
+    click.echo()
+    click.echo(str(sleep_statistics(staging.hypnogram)))
+    click.echo()
+    for derivation in staging.derivations:
+        click.echo(f"{derivation.kind}  {derivation.name}: {derivation.reason}")
+    for warning in staging.warnings:
+        click.secho(f"note: {warning}", fg="yellow")
+    for path in outcome.job.outputs.values():
+        click.echo(f"written: {path}")

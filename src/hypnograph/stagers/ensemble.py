@@ -1,0 +1,151 @@
+"""Let every usable derivation vote.
+
+Each combination of an EEG, an EOG and an EMG derivation is staged by the same member stager. Their probabilities are
+averaged, each epoch of each voter weighted by the quality of the signals that it saw. The result does not depend on the
+order of the derivations: voters are sorted by name before anything is added up.
+
+Where even the best voter's signals are poor, probabilities shrink towards "any stage": with q the largest weight of the
+epoch, p becomes q·p + (1 − q)/n_stages. The stage stays, the confidence drops. Where no voter has information the
+epoch is UNSCORED.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnograph.errors import HypnographError, UnusableSignalError
+from hypnograph.hypnogram import Hypnodensity
+from hypnograph.montage import Derivation, Montage, choose_derivations
+from hypnograph.recording import Recording
+from hypnograph.stagers import Stager, Staging, Voter, VotingStager, create_stager
+
+NAME = "ensemble"
+DESCRIPTION = "soft vote of the YASA classifiers over all EEG × EOG × EMG derivations, weighted by signal quality"
+
+# More voters cost time and change little: six EEG × two EOG × one EMG is the full clinical montage.
+MAX_VOTERS = 12
+
+
+class EnsembleStager:
+    """Soft vote over derivations.
+
+    Parameters
+    ----------
+    member
+        Stages each montage.
+    eeg, eog, emg
+        Derivations to use instead of all that are found; ``"none"`` for none.
+    max_voters
+        The best-ranked combinations up to this number take part.
+    """
+
+    def __init__(
+        self,
+        *,
+        member: VotingStager,
+        eeg: str | Sequence[str] | None = None,
+        eog: str | Sequence[str] | None = None,
+        emg: str | Sequence[str] | None = None,
+        max_voters: int = MAX_VOTERS,
+    ) -> None:
+        if max_voters < 1:
+            raise HypnographError(f"max_voters is {max_voters}; at least one must vote")
+        self.member = member
+        self.overrides = {"eeg": eeg, "eog": eog, "emg": emg}
+        self.max_voters = max_voters
+
+    def stage(self, recording: Recording) -> Staging:
+        """Stage one recording by all its derivations; see `Stager.stage`."""
+        began = perf_counter()
+        montage = choose_derivations(recording, **self.overrides)
+        combinations = _combinations(montage, self.max_voters)
+        chosen_s = perf_counter() - began
+        ballot = self.member.vote(recording, combinations)
+        voters = tuple(sorted(ballot.voters, key=lambda voter: voter.name))
+        hypnodensity = combine(voters)
+        if not hypnodensity.known.any():
+            names = ", ".join(voter.name for voter in voters)
+            raise UnusableSignalError(f"no epoch of any derivation ({names}) holds a usable signal: {_first(ballot.warnings)}")
+        used = tuple(dict.fromkeys(derivation for combination in combinations for derivation in combination))
+        scorer = ballot.stager if len(voters) == 1 else f"{NAME} of {len(voters)} × {ballot.stager}"
+        return Staging(
+            hypnogram=replace(hypnodensity.argmax(), scorer=scorer),
+            hypnodensity=replace(hypnodensity, scorer=scorer),
+            derivations=used,
+            stager=scorer,
+            weights_sha256=ballot.weights_sha256,
+            warnings=_warnings(recording, montage, len(combinations), self.max_voters) + tuple(ballot.warnings),
+            timings_s={"montage": chosen_s, **ballot.timings_s},
+            voters=voters,
+        )
+
+
+def _first(warnings: Sequence[str]) -> str:
+    return warnings[0] if warnings else "the signals are empty"
+
+
+def _combinations(montage: Montage, max_voters: int) -> list[tuple[Derivation, ...]]:
+    """Return EEG × EOG × EMG, the best ranked first, where an absent kind is left out."""
+    ranked = product(*(list(enumerate(kind)) for kind in (montage.eeg, montage.eog, montage.emg) if kind))
+    by_rank = sorted(ranked, key=lambda combination: sum(rank for rank, _ in combination))
+    return [tuple(derivation for _, derivation in combination) for combination in by_rank[:max_voters]]
+
+
+def _warnings(recording: Recording, montage: Montage, used: int, limit: int) -> tuple[str, ...]:
+    possible = len(montage.eeg) * max(1, len(montage.eog)) * max(1, len(montage.emg))
+    left_out = (f"{possible} combinations of derivations are possible; the {limit} best ranked vote",) if possible > used else ()
+    return tuple(recording.warnings) + left_out
+
+
+def combine(voters: Sequence[Voter]) -> Hypnodensity:
+    """Return the weighted mean of the voters' probabilities (see the module's text).
+
+    Parameters
+    ----------
+    voters
+        At least one, all on the same grid; summed in the order given.
+
+    Returns
+    -------
+    Hypnodensity
+        NaN rows where no voter has a weight above 0.
+    """
+    if not voters:
+        raise UnusableSignalError("no derivation could be staged")
+    weights = np.stack([np.where(voter.hypnodensity.known, voter.weight, 0.0) for voter in voters])
+    total = weights.sum(axis=0)
+    votes = np.stack([np.nan_to_num(voter.hypnodensity.probabilities) for voter in voters])
+    with np.errstate(invalid="ignore"):
+        mean = (weights[:, :, None] * votes).sum(axis=0) / total[:, None]
+    quality = weights.max(axis=0)[:, None]
+    shrunk = quality * mean + (1 - quality) / mean.shape[1]
+    first = voters[0].hypnodensity
+    return replace(first, probabilities=shrunk)
+
+
+def disagreement(voters: Sequence[Voter], hypnodensity: Hypnodensity) -> NDArray[np.float64]:
+    """Return for each epoch the share of the voters' weight that is for another stage than the result.
+
+    Returns
+    -------
+    NDArray[np.float64], shape (n_epochs,)
+        0: all agree; NaN where nobody votes.
+    """
+    weights = np.stack([np.where(voter.hypnodensity.known, voter.weight, 0.0) for voter in voters])
+    result = hypnodensity.argmax().stages
+    against = np.stack([voter.hypnodensity.argmax().stages != result for voter in voters])
+    total = weights.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights * against).sum(axis=0) / np.where(total > 0, total, np.nan))
+
+
+def create(*, member: str = "yasa", max_voters: int = MAX_VOTERS, **options: Any) -> Stager:
+    """Return the ensemble of a member stager (by name); derivations are its own, other options go to the member."""
+    own = {name: options.pop(name, None) for name in ("eeg", "eog", "emg")}
+    voter: Any = create_stager(member, **options)
+    return EnsembleStager(member=voter, max_voters=max_voters, **own)
