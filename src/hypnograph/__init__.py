@@ -1,1 +1,100 @@
-"""Automatic sleep staging: recording in; hypnogram, certainty, statistics and report out."""
+"""Automatic sleep staging: recording in; hypnogram, certainty, statistics and report out.
+
+The public names, each imported when it is first asked for: ``hypnograph --help`` must not pay for numpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypnograph.errors import HypnographError
+    from hypnograph.evaluation.agreement import Agreement, agreement
+    from hypnograph.evaluation.sleep_statistics import SleepStatistics, sleep_statistics
+    from hypnograph.evaluation.tables import evaluate_nights
+    from hypnograph.hypnogram import Hypnodensity, Hypnogram
+    from hypnograph.hypnogram_files import read_hypnogram, write_hypnogram
+    from hypnograph.montage import Derivation, choose_derivations
+    from hypnograph.recording import Recording, Signal
+    from hypnograph.report import write_report
+    from hypnograph.review import unsure_stretches
+    from hypnograph.signal_files import read_recording
+    from hypnograph.signal_files.mne import from_raw, to_annotations
+    from hypnograph.simulate import simulate_hypnogram, simulate_recording
+    from hypnograph.stagers import Staging, create_stager, stage
+    from hypnograph.stages import AASM_5, W_LIGHT_DEEP_REM, W_NREM_REM, W_SLEEP, Stage, StageScheme
+
+_MODULE_OF = {
+    "AASM_5": "hypnograph.stages",
+    "Agreement": "hypnograph.evaluation.agreement",
+    "Derivation": "hypnograph.montage",
+    "Hypnodensity": "hypnograph.hypnogram",
+    "Hypnogram": "hypnograph.hypnogram",
+    "HypnographError": "hypnograph.errors",
+    "Recording": "hypnograph.recording",
+    "Signal": "hypnograph.recording",
+    "SleepStatistics": "hypnograph.evaluation.sleep_statistics",
+    "Stage": "hypnograph.stages",
+    "StageScheme": "hypnograph.stages",
+    "Staging": "hypnograph.stagers",
+    "W_LIGHT_DEEP_REM": "hypnograph.stages",
+    "W_NREM_REM": "hypnograph.stages",
+    "W_SLEEP": "hypnograph.stages",
+    "agreement": "hypnograph.evaluation.agreement",
+    "choose_derivations": "hypnograph.montage",
+    "create_stager": "hypnograph.stagers",
+    "evaluate_nights": "hypnograph.evaluation.tables",
+    "from_raw": "hypnograph.signal_files.mne",
+    "read_hypnogram": "hypnograph.hypnogram_files",
+    "read_recording": "hypnograph.signal_files",
+    "simulate_hypnogram": "hypnograph.simulate",
+    "simulate_recording": "hypnograph.simulate",
+    "sleep_statistics": "hypnograph.evaluation.sleep_statistics",
+    "stage": "hypnograph.stagers",
+    "to_annotations": "hypnograph.signal_files.mne",
+    "unsure_stretches": "hypnograph.review",
+    "write_hypnogram": "hypnograph.hypnogram_files",
+    "write_report": "hypnograph.report",
+}
+
+__all__ = [
+    "AASM_5",
+    "W_LIGHT_DEEP_REM",
+    "W_NREM_REM",
+    "W_SLEEP",
+    "Agreement",
+    "Derivation",
+    "Hypnodensity",
+    "Hypnogram",
+    "HypnographError",
+    "Recording",
+    "Signal",
+    "SleepStatistics",
+    "Stage",
+    "StageScheme",
+    "Staging",
+    "agreement",
+    "choose_derivations",
+    "create_stager",
+    "evaluate_nights",
+    "from_raw",
+    "read_hypnogram",
+    "read_recording",
+    "simulate_hypnogram",
+    "simulate_recording",
+    "sleep_statistics",
+    "stage",
+    "to_annotations",
+    "unsure_stretches",
+    "write_hypnogram",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'hypnograph' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +42,7 @@ class Outcome:
     message: str
     seconds: float = 0.0
     staging: Staging | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ def _in_folder(folder: Path) -> list[tuple[Path, Path]]:
     taken = [p for p in candidates if p.suffix.lower() not in (".dat", ".eeg") or p.with_suffix("") not in headed]
     recordings = [(p, p.parent.relative_to(folder)) for p in taken if not _is_scoring(p)]
     if not recordings:
-        raise HypnographError(f"{folder}: no recordings found; looked for files ending in {', '.join(recording_suffixes())}")
+        raise HypnographError(
+            f"{folder}: no recordings found; looked for files ending in {', '.join(recording_suffixes())}"
+        )
     return recordings
 
 
@@ -104,7 +108,9 @@ def plan(paths: Iterable[Path], out: Path, formats: Sequence[str]) -> list[Job]:
     targets = [target for job in jobs for target in job.outputs.values()]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
-        raise HypnographError(f"several recordings would be written to {sorted(twice)[0]}; stage their folders one by one")
+        raise HypnographError(
+            f"several recordings would be written to {sorted(twice)[0]}; stage their folders one by one"
+        )
     return jobs
 
 
@@ -112,9 +118,7 @@ def _output_name(name: str, to: str) -> str:
     return f"{name}-report.{to}" if to in REPORT_FORMATS else f"{name}-hypnogram.{to}"
 
 
-def run(
-    jobs: Sequence[Job], options: Options, *, n_jobs: int = 1, cluster: str | None = None
-) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], options: Options, *, n_jobs: int = 1, cluster: str | None = None) -> Iterator[Outcome]:
     """Stage the jobs, yielding each outcome as it is ready.
 
     Parameters
@@ -129,24 +133,25 @@ def run(
         return
     import joblib
 
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     with _backend(cluster):
+        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         yield from parallel(joblib.delayed(run_one)(job, options) for job in jobs)
 
 
-def _backend(cluster: str | None) -> Any:
-    from contextlib import nullcontext
-
+@contextmanager
+def _backend(cluster: str | None) -> Iterator[None]:
+    """Let joblib's calls go to a Dask scheduler, where one is given."""
     if cluster is None:
-        return nullcontext()
+        yield
+        return
     try:
         from distributed import Client
     except ImportError:
         raise HypnographError("--cluster needs Dask: pip install 'hypnograph[cluster]'") from None
     import joblib
 
-    Client(cluster)
-    return joblib.parallel_config("dask")
+    with Client(cluster), joblib.parallel_config("dask"):
+        yield
 
 
 def run_one(job: Job, options: Options) -> Outcome:
@@ -167,7 +172,7 @@ def run_one(job: Job, options: Options) -> Outcome:
         return Outcome(job, "failed", _one_line(error), perf_counter() - began)
     except Exception as error:  # a defect of ours must not cost the other nights
         return Outcome(job, "failed", f"unexpected {type(error).__name__}: {_one_line(error)}", perf_counter() - began)
-    return Outcome(job, "staged", "", perf_counter() - began, staging)
+    return Outcome(job, "staged", "", perf_counter() - began, staging, recording.is_simulated)
 
 
 def _one_line(error: BaseException) -> str:
@@ -191,7 +196,7 @@ def _write(staging: Staging, recording: Recording, path: Path, to: str, title: s
     if to in REPORT_FORMATS:
         from hypnograph.report import write_report
 
-        write_report(staging, path, title=title, recording=recording)
+        write_report(staging, path, title=title, recording=recording, simulated=recording.is_simulated)
     else:
         from hypnograph.hypnogram_files import write_hypnogram
 

@@ -4,8 +4,11 @@ Both are frozen values: the arrays are read-only, methods return new values, `==
 ``[i · epoch_s, (i + 1) · epoch_s)`` seconds after `start`. Unscored epochs keep their place.
 """
 
+import html
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_EPOCH_S = 30.0
+MAX_EPOCHS = 5_000_000
+"""More than a night on a grid of 1/128 s, less than what fills the memory of a laptop."""
 
 
 class Run(NamedTuple):
@@ -31,6 +36,15 @@ class Run(NamedTuple):
 def _check_grid(epoch_s: float) -> None:
     if not (np.isfinite(epoch_s) and epoch_s > 0):
         raise HypnographError(f"epoch_s is {epoch_s}; an epoch must last more than 0 seconds")
+
+
+def _local(start: datetime | None) -> datetime | None:
+    # Clock times of the bedroom: a zone would only make two files incomparable.
+    return None if start is None else start.replace(tzinfo=None)
+
+
+def _shifted(start: datetime | None, shift_s: float) -> datetime | None:
+    return None if start is None else start + timedelta(seconds=shift_s)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -50,7 +64,7 @@ class Hypnogram:
     epoch_s
         Length of an epoch in seconds.
     start
-        Wall-clock time at which the first epoch begins; None: when the recording begins.
+        Local wall-clock time at which the first epoch begins (a time zone is dropped); None: when the recording begins.
     scheme
         The stages in use.
     scorer
@@ -77,7 +91,7 @@ class Hypnogram:
         given = np.asarray(self.stages)
         if given.ndim != 1:
             raise HypnographError(f"stages have shape {given.shape}; a hypnogram has one stage for each epoch")
-        if given.size and given.dtype.kind not in "iu" or given.dtype == bool:
+        if given.size and given.dtype.kind not in "iu":
             raise HypnographError(f"stages are of type {given.dtype}; they must be integers")
         outside = given[(given < -1) | (given >= self.scheme.n_stages)] if given.size else given
         if outside.size:
@@ -86,6 +100,7 @@ class Hypnogram:
                 f"{self.scheme.n_stages - 1} ({', '.join(self.scheme.labels)})"
             )
         object.__setattr__(self, "stages", _read_only(given.astype(np.int8)))
+        object.__setattr__(self, "start", _local(self.start))
 
     @classmethod
     def from_names(cls, names: list[str] | tuple[str, ...], **fields: Any) -> Self:
@@ -119,9 +134,8 @@ class Hypnogram:
         return [self.scheme.label(int(stage)) for stage in self.stages]
 
     def _key(self) -> tuple[Any, ...]:
-        return (
-            self.stages.tobytes(), self.epoch_s, self.start, self.scheme, self.scorer, self.lights_off_s, self.lights_on_s,
-        )  # fmt: skip
+        lights = (self.lights_off_s, self.lights_on_s)
+        return (self.stages.tobytes(), self.epoch_s, self.start, self.scheme, self.scorer, *lights)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Hypnogram) and self._key() == other._key()
@@ -140,12 +154,15 @@ class Hypnogram:
         if not 0 <= first <= past_last <= self.n_epochs:
             raise HypnographError(f"crop({first}, {past_last}): the hypnogram has epochs 0 to {self.n_epochs}")
         shift = first * self.epoch_s
+        return replace(self._from(shift), stages=self.stages[first:past_last])
+
+    def _from(self, shift_s: float) -> "Hypnogram":
+        """Return these stages with the start and the lights of a hypnogram that begins `shift_s` later."""
         return replace(
             self,
-            stages=self.stages[first:past_last],
-            start=None if self.start is None else self.start + timedelta(seconds=shift),
-            lights_off_s=None if self.lights_off_s is None else self.lights_off_s - shift,
-            lights_on_s=None if self.lights_on_s is None else self.lights_on_s - shift,
+            start=_shifted(self.start, shift_s),
+            lights_off_s=None if self.lights_off_s is None else self.lights_off_s - shift_s,
+            lights_on_s=None if self.lights_on_s is None else self.lights_on_s - shift_s,
         )
 
     def upsample(self, factor: int) -> "Hypnogram":
@@ -171,34 +188,34 @@ class Hypnogram:
         """
         _check_grid(epoch_s)
         if n_epochs is None:
-            n_epochs = max(0, int(np.ceil((self.duration_s - offset_s) / epoch_s - 1e-9)))
+            n_epochs = max(0, math.ceil((self.duration_s - offset_s) / epoch_s - 1e-9))
+        if n_epochs > MAX_EPOCHS:
+            raise HypnographError(f"{n_epochs} epochs of {epoch_s} s are more than the limit of {MAX_EPOCHS}")
         begins = offset_s + epoch_s * np.arange(n_epochs)
-        cover = np.zeros((n_epochs, self.scheme.n_stages + 1))
         first = np.floor(begins / self.epoch_s + 1e-9).astype(int)
-        for step in range(int(np.ceil(epoch_s / self.epoch_s)) + 1):
+        n_steps = math.ceil(epoch_s / self.epoch_s - 1e-9) + 1
+        cover = np.zeros((n_epochs, self.scheme.n_stages + 1))  # the last column, also index −1, is unscored
+        queue = np.full_like(cover, n_steps)
+        for step in range(n_steps):
             old = first + step
             overlap = np.minimum(begins + epoch_s, (old + 1) * self.epoch_s) - np.maximum(begins, old * self.epoch_s)
-            inside = (old >= 0) & (old < self.n_epochs) & (overlap > 0)
-            # Earlier parts weigh a trifle more, so that ties go to the earlier stage.
-            weight = overlap[inside] * (1 - 1e-9 * step)
-            np.add.at(cover, (np.flatnonzero(inside), self.stages[old[inside]]), weight)
-        cover[:, -1] = epoch_s - cover[:, :-1].sum(axis=1) - 1e-6 * epoch_s
-        best = cover.argmax(axis=1)
-        stages = np.where(best == self.scheme.n_stages, -1, best).astype(np.int8)
-        return replace(
-            self,
-            stages=stages,
-            epoch_s=epoch_s,
-            start=None if self.start is None else self.start + timedelta(seconds=offset_s),
-            lights_off_s=None if self.lights_off_s is None else self.lights_off_s - offset_s,
-            lights_on_s=None if self.lights_on_s is None else self.lights_on_s - offset_s,
-        )
+            inside = np.flatnonzero((old >= 0) & (old < self.n_epochs) & (overlap > 1e-9 * epoch_s))
+            cells = (inside, self.stages[old[inside]])
+            cover[cells] += overlap[inside]
+            queue[cells] = np.minimum(queue[cells], step)
+        cover[:, -1] = epoch_s - cover[:, :-1].sum(axis=1)
+        queue[:, -1] = n_steps
+        # Shares are compared to a millionth; what they leave equal, the place in the queue decides.
+        best = (np.round(cover / epoch_s, 6) - 1e-7 * queue / n_steps).argmax(axis=1)
+        stages = np.where(best == self.scheme.n_stages, Stage.UNSCORED, best)
+        return replace(self._from(offset_s), stages=stages, epoch_s=epoch_s)
 
     def align(self, start: datetime | None, n_epochs: int, epoch_s: float | None = None) -> "Hypnogram":
         """Return the hypnogram on the grid of a recording that begins at `start`: cut, or filled with UNSCORED.
 
-        Where either start is unknown, both are taken to begin together. Where the dates differ by more than 12 hours
-        (files are anonymised by changing dates), only the clock times count, and the nearer side of midnight is taken.
+        Where either start is unknown, both are taken to begin together. Where the two do not overlap on their dates
+        (files are anonymised by changing dates), only the clock times count, and of the days that are possible the one
+        with the most overlap is taken.
 
         Parameters
         ----------
@@ -217,16 +234,23 @@ class Hypnogram:
         epoch_s = self.epoch_s if epoch_s is None else epoch_s
         offset_s = 0.0
         if self.start is not None and start is not None:
-            offset_s = (start - self.start).total_seconds()
-            if abs(offset_s) > 12 * 3600:
-                offset_s = (offset_s + 12 * 3600) % (24 * 3600) - 12 * 3600
-        if n_epochs and self.n_epochs and not -n_epochs * epoch_s < offset_s < self.duration_s:
+            by_date = (start.replace(tzinfo=None) - self.start).total_seconds()
+            by_clock = by_date % 86400
+            if self._overlap_s(by_date, n_epochs * epoch_s) > 0:
+                offset_s = by_date
+            else:
+                days = (by_clock, by_clock - 86400)
+                offset_s = max(days, key=lambda offset: self._overlap_s(offset, n_epochs * epoch_s))
+        if n_epochs and self.n_epochs and self._overlap_s(offset_s, n_epochs * epoch_s) <= 0:
             raise AlignmentError(
                 f"the scoring (from {self.start}, {self.duration_s / 3600:.2f} h) does not overlap the recording "
                 f"(from {start}, {n_epochs * epoch_s / 3600:.2f} h); check the start times of both files"
             )
         aligned = self.resample(epoch_s, offset_s=offset_s, n_epochs=n_epochs)
         return replace(aligned, start=start if start is not None else self.start)
+
+    def _overlap_s(self, offset_s: float, duration_s: float) -> float:
+        return min(self.duration_s, offset_s + duration_s) - max(0.0, offset_s)
 
     def runs(self) -> list[Run]:
         """Return stretches of one stage in order of time; unscored stretches too, with stage −1."""
@@ -235,8 +259,7 @@ class Hypnogram:
         bounds = np.flatnonzero(np.diff(self.stages)) + 1
         edges = np.concatenate([[0], bounds, [self.n_epochs]])
         return [
-            Run(float(a * self.epoch_s), float((b - a) * self.epoch_s), int(self.stages[a]))
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            Run(float(a * self.epoch_s), float((b - a) * self.epoch_s), int(self.stages[a])) for a, b in pairwise(edges)
         ]
 
     def counts(self) -> dict[str, int]:
@@ -263,6 +286,9 @@ class Hypnogram:
         scored = ", ".join(f"{label} {n}" for label, n in self.counts().items() if n)
         by = f" by {self.scorer}" if self.scorer else ""
         return f"Hypnogram{by}: {self.n_epochs} epochs of {self.epoch_s:g} s ({scored or 'empty'})"
+
+    def _repr_html_(self) -> str:
+        return _svg(self) if self.n_epochs else html.escape(repr(self))
 
     def __str__(self) -> str:
         return f"{self!r}\n{self.draw()}" if self.n_epochs else repr(self)
@@ -296,7 +322,8 @@ class Hypnodensity:
         given = np.asarray(self.probabilities, dtype=np.float64)
         if given.ndim != 2 or given.shape[1] != self.scheme.n_stages:
             raise HypnographError(
-                f"probabilities have shape {given.shape}; scheme {self.scheme.name} needs (n_epochs, {self.scheme.n_stages})"
+                f"probabilities have shape {given.shape}; "
+                f"scheme {self.scheme.name} needs (n_epochs, {self.scheme.n_stages})"
             )
         unknown = np.isnan(given).all(axis=1)
         known = given[~unknown]
@@ -306,6 +333,7 @@ class Hypnodensity:
                 "apply a softmax to logits first"
             )
         object.__setattr__(self, "probabilities", _read_only(given))
+        object.__setattr__(self, "start", _local(self.start))
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -352,7 +380,7 @@ class Hypnodensity:
         H = −Σ p log2 p (Shannon 1948, doi 10.1002/j.1538-7305.1948.tb01338.x); NaN where nothing is known.
         """
         p = self.probabilities
-        return np.asarray(-(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=1))
+        return np.asarray(0.0 - (p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=1))
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a row for each epoch: a column for each stage's probability, then stage, confidence and entropy."""
@@ -372,10 +400,14 @@ def probabilities_of(hypnogram: Hypnogram) -> NDArray[np.float64]:
     return np.where(hypnogram.scored[:, None], certain, np.nan)
 
 
-def _draw(hypnogram: Hypnogram, width: int) -> str:
+def _rows(scheme: StageScheme) -> list[int]:
     # Wake on top, then REM, then ever deeper sleep: the field's order.
+    return sorted(range(scheme.n_stages), key=lambda stage: (stage != 0, scheme.labels[stage] != "REM", stage))
+
+
+def _draw(hypnogram: Hypnogram, width: int) -> str:
     scheme = hypnogram.scheme
-    order = sorted(range(scheme.n_stages), key=lambda stage: (stage != 0, scheme.labels[stage] != "REM", stage))
+    order = _rows(scheme)
     column_s = max(hypnogram.duration_s / width, hypnogram.epoch_s)
     columns = hypnogram.resample(column_s).stages
     margin = max(len(label) for label in scheme.labels)
@@ -394,10 +426,35 @@ def _time_axis(hypnogram: Hypnogram, n_columns: int, column_s: float, margin: in
     first_s = 0.0 if clock is None else (-(clock.minute * 60 + clock.second)) % step_s
     for tick_s in np.arange(first_s, hypnogram.duration_s, step_s):
         column = int(tick_s / column_s)
-        seconds = int(tick_s) if clock is None else int((clock + timedelta(seconds=float(tick_s))).hour * 3600
-                                                        + (clock + timedelta(seconds=float(tick_s))).minute * 60)  # fmt: skip
+        time = timedelta(seconds=float(tick_s)) + (timedelta() if clock is None else clock - datetime.min)
+        seconds = round(time.total_seconds()) % 86400 if clock else round(tick_s)
         text = f"{seconds // 3600}:{seconds % 3600 // 60:02d}"
         if column < n_columns and all(c == " " for c in labels[column : column + len(text)]):
             ruler[column] = "┬"
             labels[column : column + len(text)] = text
     return f"{'':>{margin}} └{''.join(ruler)}\n{'':>{margin}}  {''.join(labels)}".rstrip()
+
+
+def _svg(hypnogram: Hypnogram) -> str:
+    """Return the hypnogram as a figure for Jupyter: steps in the colour of the text, REM thick, unscored left out."""
+    width, height, margin, row = 900, 150, 50, 24
+    shown = hypnogram.resample(max(hypnogram.epoch_s, hypnogram.duration_s / 4000))
+    order = _rows(hypnogram.scheme)
+    scale = (width - margin) / shown.duration_s
+    steps, rem, last = "", "", Stage.UNSCORED.value
+    for run in shown.runs():
+        if run.stage != Stage.UNSCORED:
+            x, y = margin + run.start_s * scale, 12 + row * order.index(run.stage)
+            past = x + run.duration_s * scale
+            steps += f"{'M' if last == Stage.UNSCORED else 'L'}{x:.1f} {y}L{past:.1f} {y}"
+            rem += f"M{x:.1f} {y}L{past:.1f} {y}" if hypnogram.scheme.labels[run.stage] == "REM" else ""
+        last = run.stage
+    texts = "".join(
+        f'<text x="0" y="{16 + row * place}">{html.escape(hypnogram.scheme.labels[stage])}</text>'
+        for place, stage in enumerate(order)
+    )
+    return (
+        f"<figure><figcaption>{html.escape(repr(hypnogram))}</figcaption>"
+        f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" fill="currentColor" font-size="12">{texts}'
+        f'<g fill="none" stroke="currentColor"><path d="{steps}"/><path d="{rem}" stroke-width="5"/></g></svg></figure>'
+    )

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from hypnograph.errors import HypnographError, MissingChannelError
 
+SIMULATED = "simulated:"
+"""How the annotation of a simulated night begins."""
+
 SampleReader = Callable[[int, int], NDArray[np.float32]]
 
 
@@ -109,6 +112,11 @@ class Recording:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(signal.label for signal in self.signals)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether nobody slept this night: `simulate` leaves a note that survives being written to a file."""
+        return any(annotation.text.startswith(SIMULATED) for annotation in self.annotations)
 
     def signal(self, label: str) -> Signal:
         """Return the signal with this label (exact, else without regard to case and outer blanks).

@@ -9,12 +9,13 @@ against a closed vocabulary: "Unscored" must not become REM because it contains 
 """
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError, UnknownStageError
 
@@ -49,10 +50,10 @@ class StageScheme:
     from_aasm: tuple[int, int, int, int, int]
 
     def __post_init__(self) -> None:
-        if set(self.from_aasm) != set(range(len(self.labels))):
+        if len(self.from_aasm) != 5 or set(self.from_aasm) != set(range(len(self.labels))):
             raise HypnographError(
-                f"scheme {self.name!r}: from_aasm {self.from_aasm} must use every index of its "
-                f"{len(self.labels)} labels, and no other"
+                f"scheme {self.name!r}: from_aasm {self.from_aasm} must give each of W, N1, N2, N3, REM an index "
+                f"and use every index of its {len(self.labels)} labels"
             )
 
     @property
@@ -91,26 +92,59 @@ W_NREM_REM = StageScheme("W-NREM-REM", ("W", "NREM", "REM"), (0, 1, 1, 1, 2))
 W_SLEEP = StageScheme("W-sleep", ("W", "sleep"), (0, 1, 1, 1, 1))
 SCHEMES = {scheme.name: scheme for scheme in (AASM_5, W_LIGHT_DEEP_REM, W_NREM_REM, W_SLEEP)}
 
-# Names are compared after `_normalise`: case, accents of the prefix and punctuation do not matter, whole names do.
-_PREFIXES = r"(?:sleep[ _-]*)?(?:stage|stade|stadium|schlafstadium|sleep)"
+# Names are compared after `_normalise`: case, accents, a leading "Sleep stage" and a trailing "sleep" do not matter.
 _NAMES: dict[Stage, tuple[str, ...]] = {
-    Stage.W: ("w", "wk", "wake", "awake", "wakefulness", "s0", "n0", "wach", "éveil", "eveil", "veille", "vigilia", "stage w"),
-    Stage.N1: ("n1", "s1", "1", "nrem1", "nrem 1", "non-rem 1", "stage 1"),
-    Stage.N2: ("n2", "s2", "2", "nrem2", "nrem 2", "non-rem 2"),
-    Stage.N3: ("n3", "s3", "3", "s4", "4", "n4", "nrem3", "nrem 3", "nrem4", "nrem 4", "non-rem 3", "sws", "n3/n4"),
-    Stage.REM: ("r", "rem", "rem sleep", "paradoxal", "sp"),
-    Stage.UNSCORED: (
-        "?", "unscored", "unknown", "unsure", "undefined", "uns", "nr", "ns", "na", "n/a", "nan", "none", "not scored",
-        "no stage", "mt", "m", "mvt", "move", "moving", "movement", "movement time", "artifact", "artefact", "art",
-        "invalid", "other", "-1", "bewegung",
+    Stage.W: (
+        *("w", "wk", "wake", "awake", "wakefulness", "s0", "n0"),
+        *(
+            "wach",
+            "wachheit",
+            "éveil",
+            "veille",
+            "vigilia",
+            "veglia",
+            "wakker",
+            "waak",
+            "vaken",
+            "vågen",
+            "vaka",
+            "valve",
+        ),
     ),
-}  # fmt: skip
+    Stage.N1: ("n1", "s1", "1", "nrem1", "non-rem 1"),
+    Stage.N2: ("n2", "s2", "2", "nrem2", "non-rem 2"),
+    Stage.N3: (
+        *("n3", "s3", "3", "nrem3", "non-rem 3", "sws", "n3/n4"),
+        *("n4", "s4", "4", "nrem4", "non-rem 4"),
+    ),
+    Stage.REM: ("r", "rem", "paradoxal", "sp", "mor"),
+    Stage.UNSCORED: (
+        *("?", "unscored", "unknown", "unsure", "undefined", "uns", "nr", "ns", "na", "n/a", "nan", "none", "-1"),
+        *("not scored", "no stage", "invalid", "other", "artifact", "artefact", "art"),
+        *("mt", "m", "mvt", "move", "moving", "movement", "movement time", "bewegung", "bewegungszeit"),
+    ),
+}
+
+# The code of the hypnograms of EDF's makers, NSRR and Compumedics: R&K stages in order, then REM. 6 is movement time.
+NSRR_CODES: Mapping[int, Stage] = {
+    **{0: Stage.W, 1: Stage.N1, 2: Stage.N2, 3: Stage.N3, 4: Stage.N3, 5: Stage.REM},
+    **dict.fromkeys((-2, -1, 6, 7, 8, 9), Stage.UNSCORED),
+}
+
+_PREFIX = re.compile(
+    r"^(?:sleep[ -]*)?(?:stage|stade|stadium|schlafstadium|sleep)"
+    # "stage 2", "stage: 2", "stage-2", "stage - 2" and "stage2", but "stage -1" is −1
+    r"(?:[:-] ?| (?:: ?|- )?|(?=\d$))(?=.)"
+)
 
 
 def _normalise(name: str) -> str:
-    collapsed = re.sub(r"[\s_]+", " ", name.strip().lower())
-    without_prefix = re.sub(rf"^{_PREFIXES}[ :-]+(?=.)", "", collapsed)
-    return re.sub(r"\s*-\s*(?=\d$)", "", without_prefix) or collapsed
+    decomposed = unicodedata.normalize("NFKD", name.strip().lower())
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    collapsed = re.sub(r"[\s_]+", " ", plain)
+    short = re.sub(r"(?<=.) sleep$", "", _PREFIX.sub("", collapsed))
+    # "NREM 1", "N-2": the digit joins its letter; a minus sign alone is a sign.
+    return re.sub(r"(?<=[a-z])[ -]+(?=\d$)", "", short)
 
 
 _VOCABULARY = {_normalise(name): stage for stage, names in _NAMES.items() for name in names}
@@ -136,9 +170,10 @@ def stage_from_name(name: str, stage_map: Mapping[str, Stage] | None = None) -> 
     """
     stage = try_stage_from_name(name, stage_map)
     if stage is None:
-        known = "; ".join(f"{stage.name}: {', '.join(names)}" for stage, names in _NAMES.items())
+        known = "; ".join(f"{known.name}: {', '.join(names)}" for known, names in _NAMES.items())
         raise UnknownStageError(
-            f"unknown stage name {name[:60]!r}. Known are {known}. Add it with --stage-map 'NAME=STAGE' (or stage_map=…)"
+            f"unknown stage name {name[:60]!r}. Known are {known}. "
+            "Add it with --stage-map 'NAME=STAGE' (or stage_map=…)"
         )
     return stage
 
@@ -146,14 +181,100 @@ def stage_from_name(name: str, stage_map: Mapping[str, Stage] | None = None) -> 
 def try_stage_from_name(name: str, stage_map: Mapping[str, Stage] | None = None) -> Stage | None:
     """Return the stage that a name stands for, or None where it is no stage name (an event, a comment)."""
     key = _normalise(name)
-    if stage_map:
-        added = {_normalise(text): Stage(stage) for text, stage in stage_map.items()}
-        if key in added:
-            return added[key]
-    return _VOCABULARY.get(key)
+    added = {_normalise(text): Stage(stage) for text, stage in (stage_map or {}).items()}
+    return added.get(key, _VOCABULARY.get(key))
 
 
-def parse_stage_map(pairs: list[str] | tuple[str, ...]) -> dict[str, Stage]:
+def stages_from_names(
+    names: Sequence[str], stage_map: Mapping[str, Stage] | None = None
+) -> tuple[NDArray[np.int8], StageScheme]:
+    """Return the stages that names stand for, and the scheme that they are of.
+
+    The scheme is AASM wherever all names are AASM (or R&K) stages. Where they are not, but all are labels of a coarser
+    scheme ("W", "light", "deep", "REM"), it is that one.
+
+    Returns
+    -------
+    NDArray[np.int8], shape (n_names,)
+        Indices into the labels of the scheme; −1 is unscored.
+    StageScheme
+
+    Raises
+    ------
+    UnknownStageError
+        If a name is not in the vocabulary; the message lists what is known.
+    """
+    distinct = dict.fromkeys(names)
+    for scheme in SCHEMES.values():
+        table = {name: _index_in(scheme, name, stage_map) for name in distinct}
+        if None not in table.values():
+            return np.array([table[name] for name in names], dtype=np.int8), scheme
+    for name in distinct:
+        stage_from_name(name, stage_map)  # raises at the first name that is not AASM
+    raise UnknownStageError(f"the stage names {', '.join(distinct)} are of different schemes")
+
+
+def _index_in(scheme: StageScheme, name: str, stage_map: Mapping[str, Stage] | None) -> int | None:
+    """Return the index of a named stage in a scheme; None where the name is no stage of it."""
+    stage = try_stage_from_name(name, stage_map)
+    if stage is None:
+        labels = [_normalise(label) for label in scheme.labels]
+        return labels.index(_normalise(name)) if _normalise(name) in labels else None
+    if stage is Stage.UNSCORED:
+        return -1
+    # Only W and REM are called the same in each scheme: N2 beside "light" is a mixture, and an error.
+    merged = scheme.from_aasm[stage]
+    return merged if scheme is AASM_5 or scheme.from_aasm.count(merged) == 1 else None
+
+
+def stages_from_codes(codes: ArrayLike, stage_map: Mapping[str, Stage] | None = None) -> NDArray[np.int8]:
+    """Return the AASM stages that bare integers stand for, where a file does not say which code it uses.
+
+    The field has five codes. The rule here:
+
+    1. a code that `stage_map` names (``--stage-map 5=UNSCORED``) is that stage, and is set aside;
+    2. −2, −1, 6, 7, 8 and 9 are UNSCORED in every code that has them;
+    3. where a 5 occurs among the rest, the code is that of R&K, NSRR and ISRUC: 0 W, 1 N1, 2 N2, 3 and 4 N3, 5 REM;
+    4. otherwise it is that of AASM, YASA and U-Time: 0 W, 1 N1, 2 N2, 3 N3, 4 REM.
+
+    An R&K night without any REM, and a file of U-Time in which 5 is "unknown", are read wrongly by this rule: say
+    ``--stage-map 4=N3`` or ``--stage-map 5=UNSCORED``.
+
+    Parameters
+    ----------
+    codes : ArrayLike
+        Integers, shape (n_epochs,).
+    stage_map
+        The user's additions; keys that are integers count.
+
+    Returns
+    -------
+    NDArray[np.int8], shape (n_epochs,)
+        Indices into the labels of `AASM_5`; −1 is unscored.
+
+    Raises
+    ------
+    UnknownStageError
+        If a code is none of these.
+    """
+    given = np.asarray(codes)
+    added = {int(key): stage for key, stage in (stage_map or {}).items() if re.fullmatch(r"\s*-?\d{1,9}\s*", key)}
+    present = {int(code) for code in np.unique(given)} - set(added)
+    aasm = NSRR_CODES if 5 in present else {**NSRR_CODES, Stage.REM.value: Stage.REM}
+    table: dict[int, Stage] = {**aasm, **added}
+    unknown = sorted(present - set(table))
+    if unknown:
+        raise UnknownStageError(
+            f"unknown stage code {unknown[0]}. Known are 0 W, 1 N1, 2 N2, 3 N3, 4 REM (where a 5 occurs: 4 N3, 5 REM), "
+            "-2, -1 and 6 to 9 unscored. Add it with --stage-map 'CODE=STAGE' (or stage_map=…)"
+        )
+    stages = np.full(given.shape, Stage.UNSCORED, dtype=np.int8)
+    for code, stage in table.items():
+        stages[given == code] = stage
+    return stages
+
+
+def parse_stage_map(pairs: Sequence[str]) -> dict[str, Stage]:
     """Parse ``NAME=STAGE`` pairs, as given to ``--stage-map``.
 
     Raises

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.errors import HypnographError
-
 if TYPE_CHECKING:
     from hypnograph.batch import Outcome
+    from hypnograph.stagers import Staging
 
 FORMATS = ("edf", "tsv", "csv", "json", "txt", "ids", "npy", "html", "pdf")
 _MARKS = {"staged": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
@@ -27,7 +26,9 @@ def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str)
 
 @click.command()
 @click.argument("paths", metavar="FILE|FOLDER…", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", default=".", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [here]")
+@click.option(
+    "--out", default=".", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results. [here]"
+)
 @click.option(
     "--to", "formats", default="csv,html", callback=_parse_formats, show_default=True, metavar="LIST",
     help=f"What to write, with commas: {', '.join(FORMATS)}.",
@@ -35,10 +36,14 @@ def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str)
 @click.option("--eeg", multiple=True, metavar="NAME", help="EEG derivation to use, e.g. C4-M1; may be repeated.")
 @click.option("--eog", multiple=True, metavar="NAME", help="EOG derivation to use, or 'none'; may be repeated.")
 @click.option("--emg", multiple=True, metavar="NAME", help="Chin EMG derivation to use, or 'none'; may be repeated.")
-@click.option("--stager", default="ensemble", show_default=True, help="'ensemble': all derivations vote; 'yasa': the best one.")
+@click.option(
+    "--stager", default="ensemble", show_default=True, help="'ensemble': all derivations vote; 'yasa': the best one."
+)
 @click.option("--age", type=click.FloatRange(0, 120), help="Age in years; used together with --sex.")
 @click.option("--sex", type=click.Choice(["male", "female"]), help="Used together with --age.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Recordings at once; -1: one a core.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Recordings at once; -1: one a core."
+)
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
 @click.option("--resume", is_flag=True, help="Skip recordings whose files exist.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
@@ -102,44 +107,35 @@ def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
     failed = outcome.status == "failed"
     if quiet and not failed:
         return
-    message = outcome.message if outcome.staging is None else _summary(outcome)
+    staging = outcome.staging
+    message = outcome.message if staging is None else _summary(staging, outcome.seconds)
+    message += " (simulated)" if outcome.simulated else ""
     click.echo(f"{click.style(mark, fg=colour)} {outcome.job.recording.name}  {message}", err=failed)
-    if outcome.staging is None:
+    if staging is None:
         return
     if detailed:
-        _print_details(outcome)
-    else:
-        for warning in outcome.staging.warnings:
-            click.echo(f"    note: {warning}")
+        _print_details(staging)
+    for warning in staging.warnings:
+        click.secho(f"    note: {warning}", fg="yellow")
+    if detailed:
+        for path in outcome.job.outputs.values():
+            click.echo(f"written: {path}")
 
 
-def _summary(outcome: "Outcome") -> str:
+def _summary(staging: "Staging", seconds: float) -> str:
     from hypnograph.evaluation.sleep_statistics import sleep_statistics
 
-    assert outcome.staging is not None  # noqa: S101 - told apart by the caller
-    statistics = sleep_statistics(outcome.staging.hypnogram)
-    hypnodensity = outcome.staging.hypnodensity
-    confidence = hypnodensity.confidence()[hypnodensity.known].mean()
+    statistics = sleep_statistics(staging.hypnogram)
+    confidence = staging.hypnodensity.confidence()[staging.hypnodensity.known].mean()
     return (
-        f"{outcome.staging.hypnogram.n_epochs} epochs, TST {statistics.tst_min:.0f} min, SE {statistics.se_percent:.0f} %, "
-        f"mean confidence {confidence:.2f}, {outcome.seconds:.1f} s"
+        f"{staging.hypnogram.n_epochs} epochs, TST {statistics.tst_min:.0f} min, SE {statistics.se_percent:.0f} %, "
+        f"mean confidence {confidence:.2f}, {seconds:.1f} s"
     )
 
 
-def _print_details(outcome: "Outcome") -> None:
+def _print_details(staging: "Staging") -> None:
     from hypnograph.evaluation.sleep_statistics import sleep_statistics
 
-    staging = outcome.staging
-    if staging is None:
-        raise HypnographError("nothing was staged")
-    click.echo()
-    click.echo(staging.hypnogram.draw())
-    click.echo()
-    click.echo(str(sleep_statistics(staging.hypnogram)))
-    click.echo()
+    click.echo(f"\n{staging.hypnogram.draw()}\n\n{sleep_statistics(staging.hypnogram)}\n")
     for derivation in staging.derivations:
         click.echo(f"{derivation.kind}  {derivation.name}: {derivation.reason}")
-    for warning in staging.warnings:
-        click.secho(f"note: {warning}", fg="yellow")
-    for path in outcome.job.outputs.values():
-        click.echo(f"written: {path}")

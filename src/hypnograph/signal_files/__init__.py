@@ -1,6 +1,6 @@
 """Files of signals: the folder is the registry.
 
-Each module of this folder is one format and has
+Each module of this folder (a package, where a file would be too long) is one format and has
 
 - ``NAME``: what the format is called;
 - ``SUFFIXES``: lower-case file endings, e.g. ``(".edf", ".rec")``;

@@ -174,7 +174,9 @@ def open_recording(source: Any) -> Recording:
         from hypnograph.signal_files.mne import from_raw
 
         return from_raw(source)
-    raise HypnographError(f"cannot stage a {type(source).__name__}; give a path, an mne.io.Raw or a hypnograph Recording")
+    raise HypnographError(
+        f"cannot stage a {type(source).__name__}; give a path, an mne.io.Raw or a hypnograph Recording"
+    )
 
 
 def stage(

@@ -70,7 +70,9 @@ class EnsembleStager:
         hypnodensity = combine(voters)
         if not hypnodensity.known.any():
             names = ", ".join(voter.name for voter in voters)
-            raise UnusableSignalError(f"no epoch of any derivation ({names}) holds a usable signal: {_first(ballot.warnings)}")
+            raise UnusableSignalError(
+                f"no epoch of any derivation ({names}) holds a usable signal: {_first(ballot.warnings)}"
+            )
         used = tuple(dict.fromkeys(derivation for combination in combinations for derivation in combination))
         scorer = ballot.stager if len(voters) == 1 else f"{NAME} of {len(voters)} × {ballot.stager}"
         return Staging(
@@ -98,7 +100,11 @@ def _combinations(montage: Montage, max_voters: int) -> list[tuple[Derivation, .
 
 def _warnings(recording: Recording, montage: Montage, used: int, limit: int) -> tuple[str, ...]:
     possible = len(montage.eeg) * max(1, len(montage.eog)) * max(1, len(montage.emg))
-    left_out = (f"{possible} combinations of derivations are possible; the {limit} best ranked vote",) if possible > used else ()
+    left_out = (
+        (f"{possible} combinations of derivations are possible; the {limit} best ranked vote",)
+        if possible > used
+        else ()
+    )
     return tuple(recording.warnings) + left_out
 
 

@@ -1,0 +1,69 @@
+"""``hypnograph plot``: scorings of a night as a picture."""
+
+from pathlib import Path
+
+import click
+
+from hypnograph.errors import HypnographError
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@click.command()
+@click.argument("scorings", metavar="SCORING…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT.png|svg|pdf", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--recording", type=click.Path(path_type=Path, dir_okay=False), help="PSG whose spectrogram is drawn beneath."
+)
+@click.option("--eeg", metavar="NAME", help="Derivation of the spectrogram, e.g. C4-M1. [the best that there is]")
+@click.option("--hypnodensity", is_flag=True, help="Draw the probabilities of the first scoring (csv, json).")
+@click.option("--stage-map", multiple=True, metavar="NAME=STAGE", help="Read a stage name that is not known.")
+@click.option("--width", default=11.0, show_default=True, type=click.FloatRange(3, 60), help="Inches.")
+@click.option("--dpi", default=150, show_default=True, type=click.IntRange(30, 1200), help="Of a png.")
+def command(
+    *,
+    scorings: tuple[Path, ...],
+    out: Path,
+    recording: Path | None,
+    eeg: str | None,
+    hypnodensity: bool,
+    stage_map: tuple[str, ...],
+    width: float,
+    dpi: int,
+) -> None:
+    """Draw scorings above each other on one time axis, placed by their start times.
+
+    \b
+    Example:
+      hypnograph plot expert.edf night-hypnogram.csv comparison.png
+      hypnograph plot night-hypnogram.csv night.svg --hypnodensity --recording night.edf
+    """  # noqa: D301 (click's \b keeps the lines of the example)
+    from matplotlib import rc_context
+
+    from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram
+    from hypnograph.plot import plot_night
+    from hypnograph.signal_files import read_recording
+    from hypnograph.stages import parse_stage_map
+    from hypnograph.whole_file import whole_file
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise HypnographError(f"{out.name}: a picture ends in {', '.join(SUFFIXES)}; it is the last argument")
+    psg = None if recording is None else read_recording(recording)
+    start = None if psg is None else psg.start
+    names = parse_stage_map(stage_map)
+    drawn = [(path.name, read_hypnogram(path, stage_map=names, recording_start=start)) for path in scorings]
+    density = read_hypnodensity(scorings[0]) if hypnodensity else None
+    if hypnodensity and density is None:
+        raise HypnographError(f"{scorings[0].name} holds no probabilities; leave out --hypnodensity")
+    spectrogram = None
+    if psg is not None:
+        from hypnograph.montage import choose_derivations
+        from hypnograph.report import spectrogram_of
+
+        spectrogram = spectrogram_of(psg, choose_derivations(psg, eeg=eeg, eog="none", emg="none").eeg[0])
+    figure = plot_night(drawn, hypnodensity=density, spectrogram=spectrogram, width_in=width)
+    # No date in the file: the same scorings give the same picture.
+    dated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "hypnograph"}), whole_file(out) as partial:
+        figure.savefig(partial, dpi=dpi, metadata=dated[out.suffix.lower()])
+    click.echo(f"written: {out}")

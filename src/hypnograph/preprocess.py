@@ -1,0 +1,328 @@
+"""From the samples of a derivation to the epochs that a model takes: resample, filter, cut.
+
+Resampling and filtering reproduce MNE-Python's FFT resampling and its windowed-sinc FIR filter (Gramfort et al. 2013,
+doi 10.3389/fnins.2013.00267) to rounding error, because published classifiers were trained behind them. Everything is
+float64: ordinal features (zero crossings, permutation entropy) notice a sample that is off by a millionth.
+
+The long transforms are split by Cooley and Tukey's rule (1965, doi 10.1090/S0025-5718-1965-0178586-1) into many short
+ones that fit the processor's cache and can be shared among threads. A `mapper` runs them: the builtin `map`, or that
+of a `concurrent.futures.Executor`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnograph.montage import ChannelKind
+
+Mapper = Callable[[Callable[[slice], None], list[slice]], Iterable[None]]
+FloatArray = NDArray[np.float64]
+
+# Transforms are worked on in blocks of so many rows: about half a megabyte, the size of a core's own cache.
+_ROWS = 32
+_LEAST_PAD = 100
+_IMPOSSIBLE_UV = 1e9
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model takes.
+
+    Parameters
+    ----------
+    kinds
+        The channel kinds, in the model's order.
+    sample_rate
+        Hz.
+    band_hz
+        Pass band of the zero-phase filter (low, high); None: unfiltered.
+    epoch_s
+        Length of an epoch in seconds.
+    """
+
+    kinds: tuple[ChannelKind, ...]
+    sample_rate: float
+    band_hz: tuple[float, float] | None
+    epoch_s: float = 30.0
+
+    @property
+    def epoch_samples(self) -> int:
+        return round(self.epoch_s * self.sample_rate)
+
+    def prepare(
+        self, amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, *, mapper: Mapper = map
+    ) -> FloatArray:
+        """Return a derivation's epochs, ready for the model.
+
+        Parameters
+        ----------
+        amplitude_uv : float array, shape (n_samples,)
+            µV; where samples are missing (NaN) the signal is bridged by a straight line.
+        sample_rate
+            Hz.
+        mapper
+            Runs the parts of the work: `map`, or an executor's.
+
+        Returns
+        -------
+        float64 array, shape (n_epochs, epoch_samples)
+            µV. An incomplete last epoch is left out.
+        """
+        signal = resample(bridge_missing(amplitude_uv), sample_rate, self.sample_rate, mapper=mapper)
+        if self.band_hz is not None:
+            signal = band_pass(signal, self.sample_rate, *self.band_hz, mapper=mapper)
+        return cut_into_epochs(signal, self.epoch_samples)
+
+
+def cut_into_epochs(signal: NDArray[Any], epoch_samples: int) -> NDArray[Any]:
+    """Return a view of shape (n_epochs, epoch_samples); an incomplete last epoch is left out."""
+    n_epochs = len(signal) // epoch_samples
+    return signal[: n_epochs * epoch_samples].reshape(n_epochs, epoch_samples)
+
+
+def without_impossible(amplitude_uv: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return the signal with NaN for samples of 1 kV and more, which damaged files hold; itself if there are none."""
+    impossible = np.abs(amplitude_uv) >= _IMPOSSIBLE_UV
+    return np.where(impossible, np.float32(np.nan), amplitude_uv) if impossible.any() else amplitude_uv
+
+
+def bridge_missing(signal: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return the signal with straight lines in place of NaN; zeros if there is nothing else."""
+    missing = np.isnan(signal)
+    if not missing.any():
+        return signal
+    if missing.all():
+        return np.zeros_like(signal)
+    bridged = signal.copy()
+    places = np.flatnonzero(~missing)
+    bridged[missing] = np.interp(np.flatnonzero(missing), places, signal[places])
+    return bridged
+
+
+# Resampling ----------------------------------------------------------------------------------------------------------
+
+
+def resample(
+    signal: NDArray[np.floating[Any]], sample_rate: float, new_rate: float, *, mapper: Mapper = map
+) -> FloatArray:
+    """Resample by cropping (or extending) the spectrum of the whole signal.
+
+    The signal is extended at both ends by its point reflection to the next power of two with at least 100 samples at
+    each end; frequencies from half the new rate upwards are removed by a rectangular window.
+
+    Parameters
+    ----------
+    signal : float array, shape (n_samples,)
+        Finite.
+    sample_rate, new_rate
+        Hz.
+    mapper
+        Runs the parts of the work: `map`, or an executor's.
+
+    Returns
+    -------
+    float64 array, shape (round(n_samples · new_rate / sample_rate),)
+    """
+    if np.isclose(sample_rate, new_rate, rtol=1e-6, atol=0):
+        return signal.astype(np.float64)
+    ratio = float(new_rate) / sample_rate
+    n_new = max(round(ratio * len(signal)), 1)
+    before, after = _pads(len(signal))
+    padded = _reflect(signal, before, after)
+    resampled = _resample_periodic(padded, max(round(ratio * len(padded)), 1), mapper)
+    first = round(ratio * before)
+    return resampled[first : first + n_new]
+
+
+def _pads(n_samples: int) -> tuple[int, int]:
+    least = n_samples + 2 * min(n_samples // 8, _LEAST_PAD)
+    total = (1 << (least - 1).bit_length()) - n_samples
+    return total // 2, total - total // 2
+
+
+def _reflect(signal: NDArray[np.floating[Any]], before: int, after: int) -> NDArray[np.floating[Any]]:
+    """Extend by point reflection at the first and last sample; zeros where the reflection ends."""
+    n = len(signal)
+    padded = np.zeros(before + n + after, dtype=signal.dtype)
+    padded[before : before + n] = signal
+    left, right = min(before, n - 1), min(after, n - 1)
+    padded[before - left : before] = 2 * signal[0] - signal[left:0:-1]
+    padded[before + n : before + n + right] = (
+        2 * signal[-1] - signal[n - 2 : n - 2 - right if right < n - 1 else None : -1]
+    )
+    return padded
+
+
+def _resample_periodic(signal: NDArray[np.floating[Any]], n_new: int, mapper: Mapper) -> FloatArray:
+    """Resample one period of a periodic signal, whose length is a power of two, to `n_new` samples."""
+    n = len(signal)
+    n_short = 1 << (n.bit_length() // 2)
+    if n >= n_short * _ROWS and n_new % (2 * n_short) == 0 and n_new < n:
+        return _decimate(signal, n_new, n_short, mapper)
+    n_bins = min(n, n_new) // 2 + 1
+    if n >= n_short * _ROWS and n_new < n:
+        spectrum = _spectrum(signal, n_bins, n_short, mapper)
+    else:
+        spectrum = np.fft.rfft(signal.astype(np.float64))[:n_bins]
+    if min(n, n_new) % 2 == 0:
+        # The bin at the lower of the two Nyquist frequencies stands for one frequency there and for two elsewhere.
+        spectrum[-1] *= 2 if n_new < n else 0.5
+    return np.asarray(np.fft.irfft(spectrum, n_new) * (n_new / n))
+
+
+# With sample index i = a + n_long·b and frequency index k = c + n_short·d, a transform of n = n_long·n_short samples is
+# a transform over b (for each a), a rotation by a·c/n turns, and a transform over a (for each c).
+
+
+def _over_columns(signal: NDArray[np.floating[Any]], n_short: int, mapper: Mapper) -> NDArray[np.complex128]:
+    """Return the transforms over b, shape (n_long, n_short / 2 + 1): a by c."""
+    columns = signal.reshape(n_short, -1)
+    transformed = np.empty((columns.shape[1], n_short // 2 + 1), dtype=complex)
+
+    def transform(block: slice) -> None:
+        transformed[block] = np.fft.rfft(columns[:, block].T.astype(np.float64))
+
+    _run(transform, len(transformed), mapper)
+    return transformed
+
+
+def _spectrum(signal: NDArray[np.floating[Any]], n_bins: int, n_short: int, mapper: Mapper) -> NDArray[np.complex128]:
+    """Return the lowest `n_bins` frequencies of a real signal."""
+    n = len(signal)
+    by_column = _over_columns(signal, n_short, mapper)
+    n_long, n_rows = by_column.shape
+    turns = _turns(np.arange(_ROWS), n_long, -n)
+    depth = -(-n_bins // n_short)
+    table = np.empty((depth, n_short), dtype=complex)
+
+    def transform(rows: slice) -> None:
+        values = np.fft.fft(_turned(by_column[:, rows].T, turns, rows.start, -n))
+        table[:, rows] = values[:, :depth].T
+        # Frequency n_short·j − c is the conjugate of frequency n − n_short·j + c = c + n_short·(n_long − j).
+        first, last = max(rows.start, 1), min(rows.stop, n_short // 2)
+        mirrored = values[first - rows.start : last - rows.start][::-1, : n_long - depth - 1 : -1]
+        table[:, n_short - last + 1 : n_short - first + 1] = mirrored.conj().T
+
+    _run(transform, n_rows, mapper)
+    return table.ravel()[:n_bins]
+
+
+def _decimate(signal: NDArray[np.floating[Any]], n_new: int, n_short: int, mapper: Mapper) -> FloatArray:
+    """Resample to fewer samples, a multiple of 2·n_short, by short transforms only.
+
+    The inverse takes the same way back with n_new in place of n, so cropping the spectrum is leaving out the middle of
+    each row over d.
+    """
+    n = len(signal)
+    by_column = _over_columns(signal, n_short, mapper)
+    n_long, n_rows = by_column.shape
+    m_long = n_new // n_short
+    by_row, resampled = np.empty((n_rows, m_long), dtype=complex), np.empty((n_short, m_long))
+    in_block = np.arange(_ROWS)
+    turns, turns_back = _turns(in_block, n_long, -n), _turns(in_block, m_long, n_new) * (n_new / n)
+
+    def crop(rows: slice) -> None:
+        values = np.fft.fft(_turned(by_column[:, rows].T, turns, rows.start, -n))
+        kept = np.concatenate([values[:, : m_long // 2], values[:, n_long - m_long // 2 :]], axis=1)
+        if rows.start == 0:
+            kept[0, m_long // 2] = 2 * kept[0, m_long // 2].real  # Nyquist's, as above
+        by_row[rows] = _turned(np.fft.ifft(kept), turns_back, rows.start, n_new)
+
+    def back(columns: slice) -> None:
+        resampled[:, columns] = np.fft.irfft(by_row[:, columns].T, n_short).T
+
+    _run(crop, n_rows, mapper)
+    _run(back, m_long, mapper)
+    return resampled.ravel()
+
+
+def _run(function: Callable[[slice], None], n: int, mapper: Mapper, size: int = _ROWS) -> None:
+    """Call the function for blocks of `size` out of n."""
+    for _ in mapper(function, [slice(start, min(start + size, n)) for start in range(0, n, size)]):
+        pass
+
+
+def _turned(block: NDArray[Any], turns: NDArray[np.complex128], first_row: int, period: int) -> NDArray[np.complex128]:
+    """Rotate each value of some rows, from `first_row` on, by row · column / period turns.
+
+    `turns` holds the rotations of rows 0 to `_ROWS`: one product in place of many sines.
+    """
+    rotated: NDArray[np.complex128] = block * turns[: len(block)]
+    rotated *= _turns(np.array([first_row]), block.shape[1], period)
+    return rotated
+
+
+def _turns(rows: NDArray[np.int_], n_columns: int, period: int) -> NDArray[np.complex128]:
+    return np.asarray(np.exp(2j * np.pi / period * np.outer(rows, np.arange(n_columns))))
+
+
+# Filtering -----------------------------------------------------------------------------------------------------------
+
+
+def band_pass(
+    signal: FloatArray, sample_rate: float, low_hz: float, high_hz: float, *, mapper: Mapper = map
+) -> FloatArray:
+    """Filter with a zero-phase FIR band pass (windowed sinc, Hamming); ends are extended by point reflection.
+
+    Parameters
+    ----------
+    signal : float64 array, shape (n_samples,)
+        Finite.
+    sample_rate, low_hz, high_hz
+        Hz; −6 dB lie half a transition band outside [low_hz, high_hz], see `band_pass_kernel`.
+    mapper
+        Runs the parts of the work: `map`, or an executor's.
+
+    Returns
+    -------
+    float64 array, shape (n_samples,)
+    """
+    kernel = band_pass_kernel(sample_rate, low_hz, high_hz)
+    margin, n = len(kernel) - 1, len(signal)
+    n_fft = 8192
+    while n_fft < 4 * margin:
+        n_fft *= 2
+    step = n_fft - margin
+    n_blocks = -(-n // step)
+    # Overlap-save: block j yields samples j·step to (j + 1)·step from the n_fft extended samples around them.
+    extended = _reflect(signal, margin // 2, n_blocks * step + margin // 2 - n)
+    frames = np.lib.stride_tricks.sliding_window_view(extended, n_fft)[::step]
+    response = np.fft.rfft(kernel, n_fft)
+    filtered = np.empty((n_blocks, step))
+
+    def convolve(rows: slice) -> None:
+        filtered[rows] = np.fft.irfft(np.fft.rfft(frames[rows]) * response, n_fft)[:, margin:]
+
+    _run(convolve, n_blocks, mapper, size=8)
+    return filtered.ravel()[:n]
+
+
+def band_pass_kernel(sample_rate: float, low_hz: float, high_hz: float) -> FloatArray:
+    """Return the symmetric kernel: a low pass at the upper edge minus a low pass at the lower edge.
+
+    Each transition band is a quarter of its edge frequency wide, at least 2 Hz, but ends at 0 or half the sample rate;
+    3.3 / width samples of a Hamming window make it (Widmann et al. 2015, doi 10.1016/j.jneumeth.2014.08.002).
+
+    Returns
+    -------
+    float64 array, shape (n,) with odd n
+    """
+    low_width = min(max(0.25 * low_hz, 2.0), low_hz)
+    high_width = min(max(0.25 * high_hz, 2.0), sample_rate / 2 - high_hz)
+    upper = _low_pass_kernel(sample_rate, high_hz + high_width / 2, high_width)
+    lower = _low_pass_kernel(sample_rate, low_hz - low_width / 2, low_width)
+    kernel = np.zeros(max(len(upper), len(lower)))
+    for part, sign in ((upper, 1), (lower, -1)):
+        begin = (len(kernel) - len(part)) // 2
+        kernel[begin : begin + len(part)] += sign * part
+    return kernel
+
+
+def _low_pass_kernel(sample_rate: float, cutoff_hz: float, width_hz: float) -> FloatArray:
+    n = round(3.3 * sample_rate / width_hz)
+    n += 1 - n % 2
+    kernel = np.sinc(2 * cutoff_hz / sample_rate * (np.arange(n) - n // 2)) * np.hamming(n)
+    return np.asarray(kernel / kernel.sum())

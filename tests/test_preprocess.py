@@ -1,0 +1,111 @@
+"""Resampling and filtering equal MNE's, threads change nothing, and missing samples stay where they are.
+
+The oracle is MNE-Python's `mne.filter`.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import mne
+import numpy as np
+import pytest
+
+from hypnograph.montage import ChannelKind
+from hypnograph.preprocess import (
+    InputSpec,
+    band_pass,
+    band_pass_kernel,
+    bridge_missing,
+    cut_into_epochs,
+    resample,
+    without_impossible,
+)
+
+SPEC = InputSpec((ChannelKind.EEG,), sample_rate=100.0, band_hz=(0.4, 30.0))
+
+
+def noise(n_samples: int, seed: int = 0) -> np.ndarray:
+    """Noise that drifts, with an offset: like an amplifier's output."""
+    rng = np.random.default_rng(seed)
+    return 200 + 0.05 * rng.standard_normal(n_samples).cumsum() + 10 * rng.standard_normal(n_samples)
+
+
+class TestResample:
+    # 128, 200, 256 and 512 Hz take the way of short transforms, the others that of one long transform.
+    @pytest.mark.parametrize("rate", [90, 128, 128.5, 200, 250, 256, 500, 512])
+    def test_it_equals_mne(self, rate: float) -> None:
+        signal = noise(round(400 * rate))
+        expected = mne.filter.resample(signal, up=100.0, down=rate, npad="auto")
+        np.testing.assert_allclose(resample(signal, rate, 100.0), expected, rtol=0, atol=1e-9)
+
+    @pytest.mark.parametrize("n_samples", [5, 300, 20_001, 65_536 - 200, 65_536 - 199])
+    def test_it_equals_mne_for_any_length(self, n_samples: int) -> None:
+        signal = noise(n_samples)
+        expected = mne.filter.resample(signal, up=100.0, down=256.0, npad="auto")
+        np.testing.assert_allclose(resample(signal, 256.0, 100.0), expected, rtol=0, atol=1e-9)
+
+    def test_the_same_rate_changes_nothing(self) -> None:
+        np.testing.assert_array_equal(resample(noise(500), 100.0, 100.0), noise(500))
+
+    def test_threads_change_nothing(self) -> None:
+        signal = noise(256 * 400).astype(np.float32)
+        with ThreadPoolExecutor(3) as pool:
+            np.testing.assert_array_equal(
+                resample(signal, 256.0, 100.0, mapper=pool.map), resample(signal, 256.0, 100.0)
+            )
+
+    def test_a_tone_above_half_the_new_rate_is_removed(self) -> None:
+        time_s = np.arange(256 * 600) / 256
+        resampled = resample(np.sin(2 * np.pi * 60 * time_s), 256.0, 100.0)
+        assert np.abs(resampled[500:-500]).max() < 1e-3
+
+
+class TestBandPass:
+    @pytest.mark.parametrize(
+        ("rate", "low_hz", "high_hz"), [(100.0, 0.4, 30.0), (128.0, 0.3, 35.0), (256.0, 10.0, 100.0)]
+    )
+    def test_the_kernel_equals_mne(self, rate: float, low_hz: float, high_hz: float) -> None:
+        expected = mne.filter.create_filter(None, rate, low_hz, high_hz, verbose=False)
+        np.testing.assert_allclose(band_pass_kernel(rate, low_hz, high_hz), expected, rtol=0, atol=1e-15)
+
+    @pytest.mark.parametrize("n_samples", [900, 7368, 7369, 30_000])
+    def test_it_equals_mne(self, n_samples: int) -> None:
+        signal = noise(n_samples)
+        expected = mne.filter.filter_data(signal, 100.0, 0.4, 30.0, verbose=False)
+        np.testing.assert_allclose(band_pass(signal, 100.0, 0.4, 30.0), expected, rtol=0, atol=1e-10)
+
+    def test_threads_change_nothing(self) -> None:
+        signal = noise(200_000)
+        with ThreadPoolExecutor(3) as pool:
+            filtered = band_pass(signal, 100.0, 0.4, 30.0, mapper=pool.map)
+        np.testing.assert_array_equal(filtered, band_pass(signal, 100.0, 0.4, 30.0))
+
+
+class TestMissingSamples:
+    def test_gaps_are_bridged_by_straight_lines(self) -> None:
+        signal = np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan], dtype=np.float32)
+        np.testing.assert_allclose(bridge_missing(signal), [1, 1, 2, 3, 4, 4])
+
+    def test_a_kilovolt_is_taken_for_missing(self) -> None:
+        np.testing.assert_array_equal(without_impossible(np.array([1e8, -1e9, np.inf])), [1e8, np.nan, np.nan])
+
+    def test_nothing_at_all_is_zeros(self) -> None:
+        np.testing.assert_array_equal(bridge_missing(np.full(3, np.nan)), np.zeros(3))
+
+    def test_the_given_signal_is_not_changed(self) -> None:
+        signal = np.array([1.0, np.nan, 3.0])
+        bridge_missing(signal)
+        assert np.isnan(signal[1])
+
+
+class TestInputSpec:
+    def test_an_incomplete_last_epoch_is_left_out(self) -> None:
+        assert SPEC.prepare(noise(128 * 310).astype(np.float32), 128.0).shape == (10, 3000)
+
+    def test_without_a_band_the_signal_is_only_resampled(self) -> None:
+        spec = InputSpec((ChannelKind.EEG,), sample_rate=64.0, band_hz=None)
+        signal = noise(128 * 300)
+        np.testing.assert_array_equal(spec.prepare(signal, 128.0).ravel(), resample(signal, 128.0, 64.0))
+
+    def test_cutting_copies_nothing(self) -> None:
+        signal = noise(7000)
+        assert np.shares_memory(cut_into_epochs(signal, 3000), signal)
