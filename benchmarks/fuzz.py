@@ -13,6 +13,7 @@ import argparse
 import io
 import multiprocessing
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -77,12 +78,30 @@ def read_scoring(path: Path) -> None:
     read_hypnogram(path)
 
 
+def stage_and_write(path: Path) -> None:
+    """Stage a recording as the command line does; a failure must leave no file."""
+    from hypnograph.batch import write_outputs
+    from hypnograph.signal_files import read_recording
+    from hypnograph.stagers import create_stager
+
+    folder = path.parent / f"{path.name}-out"
+    shutil.rmtree(folder, ignore_errors=True)
+    outputs = {to: folder / f"night.{to}" for to in ("csv", "html", "edf")}
+    try:
+        recording = read_recording(path)
+        write_outputs(create_stager().stage(recording), recording, outputs, title=path.stem)
+    except BaseException:
+        if folder.exists() and list(folder.iterdir()):
+            raise RuntimeError(f"left behind: {[left.name for left in folder.iterdir()]}") from None
+        raise
+
+
 # ── whole files ──
 
 
-def edf(variant: str, bdf: bool = False, annotations_only: bool = False) -> bytes:
+def edf(variant: str, bdf: bool = False, annotations_only: bool = False, n_records: int = 60) -> bytes:
     rng = np.random.default_rng(0)
-    n_records, width = 60, 3 if bdf else 2
+    width = 3 if bdf else 2
     signals = [] if annotations_only else [("EEG C3-A2", 100), ("EOG E1-M2", 50), ("SpO2", 1)]
     n_text = 3000 if annotations_only else 60
     columns = [(label, "uV", "-3276.8", "3276.7", "-32768", "32767", n) for label, n in signals]
@@ -203,6 +222,8 @@ def recordings() -> list[Base]:
         Base("night+c.edf", edf("EDF+C"), read_samples),
         Base("night+d.edf", edf("EDF+D"), read_samples),
         Base("night.bdf", edf("BDF+C", bdf=True), read_samples),
+        Base("nap.edf", edf("EDF+C", n_records=400), stage_and_write),
+        Base("nap+d.edf", edf("EDF+D", n_records=400), stage_and_write),
         Base("night.h5", hdf5(), read_samples),
         Base("night.npz", npz(False), read_samples),
         Base("packed.npz", npz(True), read_samples),

@@ -1,5 +1,7 @@
-"""Write the help of every command into docs/reference/commands.md; `--check` fails if the page is stale."""
+"""Write what can be derived: the commands' help into docs/reference/commands.md, the tree of files into README.md."""
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -7,20 +9,66 @@ from click.testing import CliRunner
 
 from hypnograph.cli import hypnograph
 
-PAGE = Path(__file__).parent / "reference" / "commands.md"
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMANDS = REPOSITORY / "docs" / "reference" / "commands.md"
+README = REPOSITORY / "README.md"
+_FOLDERS = {"src/hypnograph": "the package", "benchmarks": "what takes minutes: `make bench`"}
+_OTHERS = {
+    "tests/": "mirrors the package; golden/ holds published and simulated scores",
+    "docs/": "how-to/, reference/, decisions/, glossary.md",
+    "benchmarks/results/": "measured numbers",
+    "LOG.md": "dated experiments, the failed ones too",
+    "constraints.txt": "the tested set of dependencies",
+}
 
 
 def reference() -> str:
-    """Return the page: what `--help` prints for the program and for each command."""
+    """Return the page of commands: what `--help` prints for the program and for each command."""
     parts = ["# Commands\n\nWritten by `make docs` from the commands' own help; a test fails when it is stale.\n"]
-    for name in ["", *sorted(hypnograph.commands or hypnograph.list_commands(None))]:  # type: ignore[arg-type]
+    for name in ["", *hypnograph.list_commands(None)]:  # type: ignore[arg-type]
         arguments = ([name] if name else []) + ["--help"]
         text = CliRunner().invoke(hypnograph, arguments, prog_name="hypnograph", terminal_width=100).output
         parts.append(f"## hypnograph {name}".rstrip() + f"\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(parts)
 
 
+def tree() -> str:
+    """Return the tree of source files, each with the first line of its docstring."""
+    rows = []
+    for folder, description in _FOLDERS.items():
+        rows.append((f"{folder}/", description))
+        rows += _rows(REPOSITORY / folder, depth=1)
+    rows += _OTHERS.items()
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(f"{name:<{width}}{description}" for name, description in rows)
+
+
+def _rows(folder: Path, depth: int) -> list[tuple[str, str]]:
+    rows = []
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.is_dir() and (path / "__init__.py").exists():
+            rows.append(("  " * depth + path.name + "/", _first_line(path / "__init__.py")))
+            rows += _rows(path, depth + 1)
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            rows.append(("  " * depth + path.name, _first_line(path)))
+    return rows
+
+
+def _first_line(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.split(r"(?<=[^.]\.)\s|\n", text)[0].rstrip(".")
+
+
+def readme() -> str:
+    """Return the README with the tree as it is now."""
+    text = README.read_text(encoding="utf-8")
+    return re.sub(r"```tree\n.*?```", lambda _: f"```tree\n{tree()}\n```", text, flags=re.S)
+
+
 if __name__ == "__main__":
+    pages = {COMMANDS: reference(), README: readme()}
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text(encoding="utf-8") == reference() else f"{PAGE} is stale: run `make docs`")
-    PAGE.write_text(reference(), encoding="utf-8")
+        stale = [str(path) for path, text in pages.items() if path.read_text(encoding="utf-8") != text]
+        sys.exit(f"stale, run `make docs`: {', '.join(stale)}" if stale else 0)
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")

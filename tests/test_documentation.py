@@ -14,40 +14,22 @@ PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 COMMANDS = hypnograph.list_commands(None)  # type: ignore[arg-type]
 
 
-def tree_of_the_readme() -> dict[str, str]:
-    """Return path → description of the README's tree block."""
-    block = re.search(r"```tree\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.S)
-    if block is None:
-        raise AssertionError("README.md has no ```tree block")
-    entries, folders = {}, []
-    for line in block.group(1).splitlines():
+MODULE = runpy.run_path(str(REPOSITORY / "docs" / "write_reference.py"))
+
+
+def test_the_readmes_tree_is_the_real_tree() -> None:
+    assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == MODULE["readme"](), "run `make docs`"
+
+
+def test_every_file_of_the_tree_says_what_it_is() -> None:
+    for line in MODULE["tree"]().splitlines():
         name, _, description = line.strip().partition("  ")
-        depth = (len(line) - len(line.lstrip())) // 2
-        folders = [*folders[:depth], name.rstrip("/")]
-        entries["/".join(folders)] = description.strip()
-    return entries
-
-
-def test_the_readme_shows_every_source_file_and_no_other() -> None:
-    package = REPOSITORY / "src" / "hypnograph"
-    real = {
-        str(path.relative_to(REPOSITORY))
-        for path in package.rglob("*.py")
-        if path.name != "__init__.py" and "__pycache__" not in path.parts
-    }
-    shown = {path for path in tree_of_the_readme() if path.startswith("src/hypnograph/") and path.endswith(".py")}
-    assert shown == real
-
-
-def test_every_entry_of_the_readmes_tree_exists_and_is_described() -> None:
-    for path, description in tree_of_the_readme().items():
-        assert (REPOSITORY / path).exists(), path
-        assert description, path
+        assert description.strip(), name
 
 
 def test_the_command_reference_is_what_help_prints() -> None:
-    module = runpy.run_path(str(REPOSITORY / "docs" / "write_reference.py"))
-    assert (REPOSITORY / "docs/reference/commands.md").read_text(encoding="utf-8") == module["reference"]()
+    page = REPOSITORY / "docs/reference/commands.md"
+    assert page.read_text(encoding="utf-8") == MODULE["reference"](), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

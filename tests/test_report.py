@@ -47,7 +47,7 @@ def staging(n_epochs: int = 240, *, n_voters: int = 3, start: datetime | None = 
         p = probabilities(n_epochs, seed=i // 2)
         p[100:104] = np.nan
         weight = np.where(np.isnan(p[:, 0]), 0, 0.9 - 0.1 * (i % 5))
-        voters.append(Voter(f"C4-M1 + eye {i}", (EEG,), Hypnodensity(p, start=start), weight))
+        voters.append(Voter(f"C4-M1 + eye {i}", (EEG,), Hypnodensity(p, start=start), weight, weight))
     hypnodensity = combine(voters)
     made = Staging(
         hypnogram=hypnodensity.argmax(), hypnodensity=hypnodensity, derivations=(EEG,), stager="ensemble of YASA 0.8.1",

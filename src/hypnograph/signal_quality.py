@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import fft
 from numpy.typing import NDArray
-from scipy import fft
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
@@ -29,6 +29,7 @@ LEAST_RATE_HZ = 10.0
 # Work is done in blocks of epochs that fit the processor's cache: 32 epochs at 256 Hz are 1 MB.
 _BLOCK_SAMPLES = 250_000
 _SEGMENT_S = 2.0
+_RAIL_MARGIN_UV = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,8 @@ def _clipped_share(night: _Night, low: FloatArray, high: FloatArray, rails: tupl
     if not known.any():
         return clipped
     bottom, top = rails or (low[known].min(), high[known].max())
-    margin = 1e-4 * (top - bottom)
+    # One artefact of a volt would make the margin as wide as the EEG.
+    margin = min(1e-4 * (top - bottom), _RAIL_MARGIN_UV)
     if margin <= 0:  # one value all night: flat, not clipped
         return clipped
     for row in np.flatnonzero(((high >= top - margin) | (low <= bottom + margin)).any(axis=1)):

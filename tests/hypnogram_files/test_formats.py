@@ -98,6 +98,7 @@ class TestWriting:
     @given(hypnogram=hypnograms())
     def test_what_is_written_is_read(self, folder: Path, to: str, hypnogram: Hypnogram) -> None:
         carried = replace(hypnogram, **{key: value for key, value in EMPTY.items() if key not in CARRIES[to]})
+        carried = replace(carried, scorer=" ".join(carried.scorer.split())) if to == "tsv" else carried
         # A merged scheme shows only where its own labels occur; W and REM alone are AASM.
         own = {name for name in carried.names if name not in ("W", "REM", "UNSCORED")}
         if to != "json" and not own:

@@ -1,5 +1,6 @@
 """The soft vote over derivations: weighted by quality, independent of order, honest where nothing is known."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -18,7 +19,8 @@ N_EPOCHS = 40
 def voter(name: str, seed: int, weight: float | np.ndarray = 1.0, missing: tuple[int, ...] = ()) -> Voter:
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(5), size=N_EPOCHS)
     probabilities[list(missing)] = np.nan
-    return Voter(name, (), Hypnodensity(probabilities), np.broadcast_to(np.asarray(weight, dtype=float), (N_EPOCHS,)))
+    weights = np.broadcast_to(np.asarray(weight, dtype=float), (N_EPOCHS,))
+    return Voter(name, (), Hypnodensity(probabilities), weights, weights)
 
 
 def recording_of(*labels: str) -> Recording:
@@ -71,6 +73,11 @@ class TestCombine:
         assert (poor.confidence() < good.confidence()).all()
         assert (poor.argmax().stages == good.argmax().stages).all()
 
+    def test_a_poor_emg_lowers_the_share_but_not_the_confidence(self) -> None:
+        whole = voter("a", 1)
+        hum = replace(whole, weight=np.full(N_EPOCHS, 0.3))
+        np.testing.assert_allclose(combine([hum]).probabilities, whole.hypnodensity.probabilities, rtol=1e-12)
+
     def test_nobody_is_an_error(self) -> None:
         with pytest.raises(UnusableSignalError, match="no derivation"):
             combine([])
@@ -83,8 +90,8 @@ class TestDisagreement:
 
     def test_it_is_the_share_of_weight_against_the_result(self) -> None:
         w, rem = np.eye(5)[[0] * N_EPOCHS], np.eye(5)[[4] * N_EPOCHS]
-        one = Voter("a", (), Hypnodensity(w), np.full(N_EPOCHS, 0.75))
-        other = Voter("b", (), Hypnodensity(rem), np.full(N_EPOCHS, 0.25))
+        one = Voter("a", (), Hypnodensity(w), np.full(N_EPOCHS, 0.75), np.ones(N_EPOCHS))
+        other = Voter("b", (), Hypnodensity(rem), np.full(N_EPOCHS, 0.25), np.ones(N_EPOCHS))
         np.testing.assert_allclose(disagreement([one, other], combine([one, other])), 0.25)
 
 

@@ -139,3 +139,30 @@ def _print_details(staging: "Staging") -> None:
     click.echo(f"\n{staging.hypnogram.draw()}\n\n{sleep_statistics(staging.hypnogram)}\n")
     for derivation in staging.derivations:
         click.echo(f"{derivation.kind}  {derivation.name}: {derivation.reason}")
+    _print_unsure(staging)
+
+
+def _print_unsure(staging: "Staging", most: int = 5) -> None:
+    from hypnograph.review import unsure_stretches
+
+    stretches = unsure_stretches(staging.hypnodensity, limit=None)
+    if not stretches:
+        return
+    worst = sorted(sorted(stretches, key=lambda stretch: -stretch.doubt)[:most])
+    click.echo(f"\n{len(stretches)} unsure stretches; look first at")
+    for stretch in worst:
+        epochs = f"epochs {stretch.first_epoch + 1}–{stretch.first_epoch + stretch.n_epochs}"
+        choices = (
+            f"{stretch.predicted} {stretch.probability:.0%}, {stretch.second_choice} {stretch.second_probability:.0%}"
+        )
+        click.echo(f"  {_clock(staging, stretch.start_s)}  {epochs:<16} {choices}")
+    click.echo()
+
+
+def _clock(staging: "Staging", seconds: float) -> str:
+    from datetime import timedelta
+
+    start = staging.hypnogram.start
+    if start is None:
+        return str(timedelta(seconds=round(seconds)))
+    return (start + timedelta(seconds=seconds)).strftime("%H:%M:%S")

@@ -227,8 +227,17 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text that are not empty."""
-    return [line for line in decode(read_bytes(path)).splitlines() if line.strip()]
+    """Return the lines of a text that are not empty.
+
+    Raises
+    ------
+    UnreadableFileError
+        If there are none.
+    """
+    lines = [line for line in decode(read_bytes(path)).splitlines() if line.strip()]
+    if not lines:
+        raise UnreadableFileError("the file is empty")
+    return lines
 
 
 def parse_xml(path: Path) -> "Element":

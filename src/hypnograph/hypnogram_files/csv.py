@@ -72,7 +72,7 @@ def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: dat
     if onsets is None:
         return hypnogram_of_list(stages, stage_map, start, epoch_s or DEFAULT_EPOCH_S)
     duration = _column(names, _DURATIONS)
-    durations = [None if duration is None else number(row[duration], "a duration") for row in rows]
+    durations = [epoch_s if duration is None else number(row[duration], "a duration") for row in rows]
     events = [ScoredEvent(*event) for event in zip(onsets, durations, stages, strict=True)]
     return hypnogram_of_events(events, stage_map=stage_map, start=start, epoch_s=epoch_s)
 

@@ -5,7 +5,8 @@ DeepSleepNet and AttnSleep hold the signals as `x`); the array that is read is c
 labels or y_true, or is the only one.
 """
 
-import io
+import ast
+import math
 import zipfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -76,18 +77,20 @@ def _member(path: Path) -> bytes:
 
 def _array(data: bytes) -> NDArray[Any]:
     """Return the array of an .npy file whose header promises what the file holds."""
-    file = io.BytesIO(data)
+    width = 2 if data[6:7] == b"\x01" else 4
+    begin = 8 + width
+    past_header = begin + int.from_bytes(data[8:begin], "little")
     try:
-        version = np.lib.format.read_magic(file)
-        parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = parse(file)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError) as error:
+        if past_header - begin > 4096:
+            raise ValueError(f"a header of {past_header - begin} bytes")
+        header = ast.literal_eval(data[begin:past_header].decode("latin-1").strip())
+        dtype, shape = np.dtype(header["descr"]), tuple(int(n) for n in header["shape"])
+    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError, OverflowError) as error:
         raise UnreadableFileError(f"a damaged array header: {error}") from error
-    held = len(data) - file.tell()
-    promised = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
-    if dtype.hasobject or promised != held:
+    promised, held = math.prod(shape) * dtype.itemsize, len(data) - past_header
+    if dtype.hasobject or not held or min(shape, default=1) < 0 or promised != held:
         raise UnreadableFileError(f"its header promises {promised} bytes of {dtype} and the file holds {held}")
-    return np.frombuffer(data, dtype=dtype, offset=file.tell()).reshape(shape)
+    return np.frombuffer(data, dtype=dtype, offset=past_header).reshape(shape)
 
 
 def write(path: Path, hypnogram: Hypnogram, hypnodensity: Hypnodensity | None) -> None:

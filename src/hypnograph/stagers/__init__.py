@@ -40,12 +40,15 @@ class Voter:
         Its probabilities.
     weight : float array, shape (n_epochs,)
         Its share in each epoch, 0 to 1, lowered where its signals are bad.
+    evidence : float array, shape (n_epochs,)
+        How much of each epoch its EEG shows, 0 to 1: a hum on the EMG lowers the weight, but not this.
     """
 
     name: str
     derivations: tuple[Derivation, ...]
     hypnodensity: Hypnodensity
     weight: NDArray[np.float64]
+    evidence: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,7 +4,7 @@ Each combination of an EEG, an EOG and an EMG derivation is staged by the same m
 averaged, each epoch of each voter weighted by the quality of the signals that it saw. The result does not depend on the
 order of the derivations: voters are sorted by name before anything is added up.
 
-Where even the best voter's signals are poor, probabilities shrink towards "any stage": with q the largest weight of the
+Where even the best voter's EEG is poor, probabilities shrink towards "any stage": with q the largest `evidence` of the
 epoch, p becomes q·p + (1 − q)/n_stages. The stage stays, the confidence drops. Where no voter has information the
 epoch is UNSCORED.
 """
@@ -128,8 +128,8 @@ def combine(voters: Sequence[Voter]) -> Hypnodensity:
     votes = np.stack([np.nan_to_num(voter.hypnodensity.probabilities) for voter in voters])
     with np.errstate(invalid="ignore"):
         mean = (weights[:, :, None] * votes).sum(axis=0) / total[:, None]
-    quality = weights.max(axis=0)[:, None]
-    shrunk = quality * mean + (1 - quality) / mean.shape[1]
+    evidence = np.max([np.where(weight > 0, v.evidence, 0.0) for v, weight in zip(voters, weights, strict=True)], axis=0)
+    shrunk = evidence[:, None] * mean + (1 - evidence[:, None]) / mean.shape[1]
     first = voters[0].hypnodensity
     return replace(first, probabilities=shrunk)
 

@@ -165,7 +165,8 @@ class YasaStager:
                 probabilities, weight = _classify(inputs, self._metadata, hashes)
                 hypnodensity = Hypnodensity(probabilities, INPUT.epoch_s, start=recording.start, scorer=stager)
                 name = " + ".join(derivation.name for derivation in montage)
-                voters.append(Voter(name, tuple(montage), hypnodensity, weight))
+                evidence = next(channel.weight for channel in inputs if channel.kind is ChannelKind.EEG)
+                voters.append(Voter(name, tuple(montage), hypnodensity, weight, evidence))
         warnings = tuple(dict.fromkeys(w for channel in channels.values() for w in channel.warnings))
         return Ballot(tuple(voters), stager, ",".join(hashes), warnings + self._metadata_warning(), timings)
 
