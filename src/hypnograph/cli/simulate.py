@@ -51,7 +51,7 @@ def command(
     Example:
       hypnograph simulate night.edf --seed 3 --scoring night-hypnogram.txt
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.hypnogram_files import read_hypnogram, write_hypnogram
+    from hypnograph.hypnogram_files import read_hypnogram, writable_formats, write_hypnogram
     from hypnograph.signal_files import edf
     from hypnograph.simulate import DERIVATIONS, simulate_hypnogram, simulate_recording
 
@@ -59,6 +59,11 @@ def command(
         raise HypnographError(f"{out.name}: a simulated night is written as EDF; end the name in .edf")
     if hypnogram is not None and hours is not None:
         raise HypnographError("--hypnogram says how long the night is; leave out --hours")
+    if scoring is not None and scoring.suffix.lower() not in writable_formats().values():
+        known = ", ".join(writable_formats().values())
+        raise HypnographError(
+            f"{scoring.name}: no scoring is written with the ending {scoring.suffix!r}; choose one of {known}"
+        )
     existing = [path for path in (out, scoring) if path is not None and path.exists()]
     if existing and not overwrite:
         raise HypnographError(f"{existing[0]} exists; --overwrite replaces it")

@@ -149,7 +149,7 @@ def _print_unsure(staging: "Staging", most: int = 5) -> None:
     if not stretches:
         return
     worst = sorted(sorted(stretches, key=lambda stretch: -stretch.doubt)[:most])
-    click.echo(f"\n{len(stretches)} unsure stretches; look first at")
+    click.echo(f"\n{len(stretches)} unsure {'stretch' if len(stretches) == 1 else 'stretches'}; look first at")
     for stretch in worst:
         epochs = f"epochs {stretch.first_epoch + 1}–{stretch.first_epoch + stretch.n_epochs}"
         choices = (

@@ -81,7 +81,12 @@ class EnsembleStager:
             derivations=used,
             stager=scorer,
             weights_sha256=ballot.weights_sha256,
-            warnings=_warnings(recording, montage, len(combinations), self.max_voters) + tuple(ballot.warnings),
+            warnings=(
+                *recording.warnings,
+                *_left_out(montage, len(combinations)),
+                *ballot.warnings,
+                *_unscored(hypnodensity),
+            ),
             timings_s={"montage": chosen_s, **ballot.timings_s},
             voters=voters,
         )
@@ -98,14 +103,18 @@ def _combinations(montage: Montage, max_voters: int) -> list[tuple[Derivation, .
     return [tuple(derivation for _, derivation in combination) for combination in by_rank[:max_voters]]
 
 
-def _warnings(recording: Recording, montage: Montage, used: int, limit: int) -> tuple[str, ...]:
+def _left_out(montage: Montage, used: int) -> tuple[str, ...]:
     possible = len(montage.eeg) * max(1, len(montage.eog)) * max(1, len(montage.emg))
-    left_out = (
-        (f"{possible} combinations of derivations are possible; the {limit} best ranked vote",)
-        if possible > used
-        else ()
-    )
-    return tuple(recording.warnings) + left_out
+    if possible == used:
+        return ()
+    return (f"{possible} combinations of derivations are possible; the {used} best ranked vote",)
+
+
+def _unscored(hypnodensity: Hypnodensity) -> tuple[str, ...]:
+    n_unknown = int((~hypnodensity.known).sum())
+    if not n_unknown:
+        return ()
+    return (f"{n_unknown} of {len(hypnodensity)} epochs are UNSCORED: no EEG derivation is usable in them",)
 
 
 def combine(voters: Sequence[Voter]) -> Hypnodensity:
@@ -128,7 +137,9 @@ def combine(voters: Sequence[Voter]) -> Hypnodensity:
     votes = np.stack([np.nan_to_num(voter.hypnodensity.probabilities) for voter in voters])
     with np.errstate(invalid="ignore"):
         mean = (weights[:, :, None] * votes).sum(axis=0) / total[:, None]
-    evidence = np.max([np.where(weight > 0, v.evidence, 0.0) for v, weight in zip(voters, weights, strict=True)], axis=0)
+    evidence = np.max(
+        [np.where(weight > 0, v.evidence, 0.0) for v, weight in zip(voters, weights, strict=True)], axis=0
+    )
     shrunk = evidence[:, None] * mean + (1 - evidence[:, None]) / mean.shape[1]
     first = voters[0].hypnodensity
     return replace(first, probabilities=shrunk)

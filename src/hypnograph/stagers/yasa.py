@@ -235,7 +235,7 @@ def _left_out(derivation: Derivation, known: NDArray[np.bool_]) -> tuple[str, ..
     n_unknown = int((~known).sum())
     if not n_unknown:
         return ()
-    consequence = "UNSCORED" if derivation.kind is ChannelKind.EEG else "staged without it"
+    consequence = "not staged from it" if derivation.kind is ChannelKind.EEG else "staged without it"
     return (f"{derivation.name} is not usable in {n_unknown} of {len(known)} epochs; they are {consequence}",)
 
 
