@@ -21,7 +21,7 @@ $(VENV)/dev: $(VENV)/run
 
 demo: $(VENV)/run ## simulate a night, stage it, print the hypnogram and statistics, write the HTML report
 	@mkdir -p demo-output
-	$(BIN)/hypnograph simulate demo-output/simulated-night.edf --seed 7 --scoring demo-output/simulated-night-planted.txt --overwrite
+	$(BIN)/hypnograph simulate demo-output/simulated-night.edf --seed 18 --scoring demo-output/simulated-night-planted.txt --overwrite
 	$(BIN)/hypnograph stage demo-output/simulated-night.edf --out demo-output --to csv,edf,html --overwrite
 	$(BIN)/hypnograph evaluate demo-output/simulated-night-planted.txt demo-output/simulated-night-hypnogram.csv
 	@echo "The report of the simulated night: demo-output/simulated-night-report.html"

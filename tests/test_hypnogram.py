@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -78,7 +79,7 @@ class TestValues:
         runs = hypnogram.runs()
         lengths = [round(run.duration_s / hypnogram.epoch_s) for run in runs]
         assert np.repeat([run.stage for run in runs], lengths).tolist() == hypnogram.stages.tolist()
-        assert all(a.stage != b.stage for a, b in zip(runs, runs[1:], strict=False))
+        assert all(a.stage != b.stage for a, b in pairwise(runs))
         assert sum(hypnogram.counts().values()) == hypnogram.n_epochs
 
 
@@ -178,9 +179,7 @@ class TestAlignment:
         start = TEN_PM + timedelta(seconds=shift * hypnogram.epoch_s)
         aligned = hypnogram.align(start, n_epochs)
         assert (aligned.start, aligned.n_epochs, aligned.epoch_s) == (start, n_epochs, hypnogram.epoch_s)
-        expected = [
-            hypnogram.stages[i] if 0 <= i < hypnogram.n_epochs else -1 for i in range(shift, shift + n_epochs)
-        ]
+        expected = [hypnogram.stages[i] if 0 <= i < hypnogram.n_epochs else -1 for i in range(shift, shift + n_epochs)]
         assert aligned.stages.tolist() == expected
 
     def test_a_scoring_that_begins_before_the_recording_loses_its_beginning(self) -> None:
@@ -293,7 +292,11 @@ class TestHypnodensity:
         assert np.array_equal(hypnogram.scored, density.known)
         known = density.probabilities[density.known]
         assert np.array_equal(hypnogram.stages[density.known], known.argmax(axis=1))
-        assert (hypnogram.epoch_s, hypnogram.start, hypnogram.scorer) == (density.epoch_s, density.start, density.scorer)
+        assert (hypnogram.epoch_s, hypnogram.start, hypnogram.scorer) == (
+            density.epoch_s,
+            density.start,
+            density.scorer,
+        )
 
     @given(hypnodensities())
     def test_merged_probabilities_add_up(self, density: Hypnodensity) -> None:

@@ -28,16 +28,27 @@ W, N1, N2, N3, REM, UNSCORED = Stage.W, Stage.N1, Stage.N2, Stage.N3, Stage.REM,
 
 
 class TestNamesAreMatchedAsAWhole:
-    @pytest.mark.parametrize("name", ["Unscored", "Artifact", "NR", "UNKNOWN", "OTHER", "NS", "?", "-1", "Sleep stage -1"])
+    @pytest.mark.parametrize(
+        "name", ["Unscored", "Artifact", "NR", "UNKNOWN", "OTHER", "NS", "?", "-1", "Sleep stage -1"]
+    )
     def test_names_that_fool_substring_matching_are_unscored(self, name: str) -> None:
         assert stage_from_name(name) is UNSCORED
 
     @pytest.mark.parametrize(
         ("name", "stage"),
         [
-            *[(name, W) for name in ("W", "Wake", "awake", "SLEEP-S0", "Sleep stage W", "Éveil", "Wach", "Vaken", "Vågen")],
-            *[(name, N1) for name in ("1", "N1", "S1", "NREM1", "NREM 1", "non-REM 1", "Stage 1 sleep", "Sleep stage 1")],
-            *[(name, N2) for name in ("2", "SLEEP-S2", "stage2", "Stage-2", "stage: 2", "sleep_stage_N2", "N-2", "Stade 2")],
+            *[
+                (name, W)
+                for name in ("W", "Wake", "awake", "SLEEP-S0", "Sleep stage W", "Éveil", "Wach", "Vaken", "Vågen")
+            ],
+            *[
+                (name, N1)
+                for name in ("1", "N1", "S1", "NREM1", "NREM 1", "non-REM 1", "Stage 1 sleep", "Sleep stage 1")
+            ],
+            *[
+                (name, N2)
+                for name in ("2", "SLEEP-S2", "stage2", "Stage-2", "stage: 2", "sleep_stage_N2", "N-2", "Stade 2")
+            ],
             *[(name, N3) for name in ("3", "4", "S3", "S4", "N3", "N4", "N3/N4", "SWS", "Sleep stage 4", "NREM4")],
             *[(name, REM) for name in ("R", "REM", "rem sleep", "Stage REM", "Sleep stage R", "SLEEP-REM", " REM ")],
             *[(name, UNSCORED) for name in ("MT", "Movement time", "SLEEP-MT", "Sleep stage ?", "n/a", "Artefact")],
@@ -48,7 +59,21 @@ class TestNamesAreMatchedAsAWhole:
 
     @pytest.mark.parametrize(
         "name",
-        ["Lights off", "Rapide", "Micro-éveil", "Sleep stage X9", "NREM", "Stage 0", "0", "5", "", " ", "sleep", "arousal", "11"],
+        [
+            "Lights off",
+            "Rapide",
+            "Micro-éveil",
+            "Sleep stage X9",
+            "NREM",
+            "Stage 0",
+            "0",
+            "5",
+            "",
+            " ",
+            "sleep",
+            "arousal",
+            "11",
+        ],
     )
     def test_everything_else_is_no_stage(self, name: str) -> None:
         assert try_stage_from_name(name) is None
@@ -111,7 +136,19 @@ class TestLists:
             stages_from_names(names)
 
     def test_codes_without_a_five_are_aasm(self) -> None:
-        assert stages_from_codes([0, 1, 2, 3, 4, -1, -2, 6, 7, 8, 9]).tolist() == [0, 1, 2, 3, 4, -1, -1, -1, -1, -1, -1]
+        assert stages_from_codes([0, 1, 2, 3, 4, -1, -2, 6, 7, 8, 9]).tolist() == [
+            0,
+            1,
+            2,
+            3,
+            4,
+            -1,
+            -1,
+            -1,
+            -1,
+            -1,
+            -1,
+        ]
 
     def test_codes_with_a_five_are_those_of_nsrr_and_isruc(self) -> None:
         assert stages_from_codes([0, 1, 2, 3, 4, 5, 9]).tolist() == [0, 1, 2, 3, 3, 4, -1]
@@ -122,7 +159,7 @@ class TestLists:
         assert stages_from_codes([0, 11], {"11": W, "Deep": N3}).tolist() == [0, 0]
 
     def test_an_unknown_code_is_an_error(self) -> None:
-        with pytest.raises(UnknownStageError, match="unknown stage code 11.*--stage-map"):
+        with pytest.raises(UnknownStageError, match=r"unknown stage code 11.*--stage-map"):
             stages_from_codes([0, 11])
 
 

@@ -3,7 +3,8 @@
 A `Recording` has no field for a patient's name, birth date or any other identification: what is not read cannot leak.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from hypnograph.errors import HypnographError, MissingChannelError
 
 SIMULATED = "simulated:"
 """How the annotation of a simulated night begins."""
+
+_LIGHTS = re.compile(r"(?i)^\s*lights?[ _-]*(off|out|on)\b")
 
 SampleReader = Callable[[int, int], NDArray[np.float32]]
 
@@ -118,6 +121,11 @@ class Recording:
         """Whether nobody slept this night: `simulate` leaves a note that survives being written to a file."""
         return any(annotation.text.startswith(SIMULATED) for annotation in self.annotations)
 
+    @property
+    def lights_s(self) -> tuple[float | None, float | None]:
+        """Lights off and lights on, in seconds from the start, where the annotations have them."""
+        return lights_among((annotation.onset_s, annotation.text) for annotation in self.annotations)
+
     def signal(self, label: str) -> Signal:
         """Return the signal with this label (exact, else without regard to case and outer blanks).
 
@@ -142,6 +150,18 @@ class Recording:
         lines = [f"Recording ({self.source or 'in memory'}), {self.duration_s / 3600:.2f} h from {start}"]
         lines += [f"  {s.label:<20} {s.sample_rate:g} Hz  {s.unit or 'no unit'}" for s in self.signals]
         return "\n".join(lines)
+
+
+def lights_among(texts: Iterable[tuple[float, str]]) -> tuple[float | None, float | None]:
+    """Return when the lights went off for the first, and on for the last time, among (onset in seconds, text).
+
+    Understood are "Lights off", "Light out", "LIGHTS_ON" and the like; None for what is not there.
+    """
+    found: dict[str, list[float]] = {"off": [], "on": []}
+    for onset_s, text in texts:
+        if match := _LIGHTS.match(text):
+            found["on" if match[1].lower() == "on" else "off"].append(onset_s)
+    return min(found["off"], default=None), max(found["on"], default=None)
 
 
 def microvolts_per_unit(unit: str) -> float | None:

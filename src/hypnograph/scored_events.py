@@ -14,6 +14,7 @@ from hypnograph.hypnogram import DEFAULT_EPOCH_S, MAX_EPOCHS, Hypnogram
 from hypnograph.stages import Stage, stages_from_codes, stages_from_names
 
 MAX_DURATION_S = 31 * 86400.0
+MIN_EPOCH_S = 1e-3
 # Epochs with two stages: up to this share they are jitter, beyond it there are two scorings in one file.
 _MAX_CONTRADICTIONS = 0.05
 
@@ -97,6 +98,7 @@ def hypnogram_of_events(
     of_stage = listed.scored if listed.scored.any() else np.ones(len(listed), dtype=bool)
     if epoch_s is None:
         epoch_s = epoch_length(durations[of_stage])
+    _check_size(1, epoch_s)
     begin_s = _begin_s(onsets, of_stage, epoch_s, start)
     stages = _vote(onsets - begin_s, durations, listed, epoch_s)
     return Hypnogram(
@@ -173,7 +175,9 @@ def _check_times(onsets: NDArray[np.float64], durations: NDArray[np.float64], st
 
 
 def _check_size(n_epochs: float, epoch_s: float) -> None:
-    if not 0 < epoch_s <= MAX_DURATION_S or n_epochs > MAX_EPOCHS or n_epochs * epoch_s > MAX_DURATION_S * 1.001:
+    if not MIN_EPOCH_S <= epoch_s <= MAX_DURATION_S:
+        raise UnreadableFileError(f"an epoch lasts {epoch_s} s; it must last at least {MIN_EPOCH_S} s")
+    if n_epochs > MAX_EPOCHS or n_epochs * epoch_s > MAX_DURATION_S * 1.001:
         raise UnreadableFileError(
             f"{n_epochs:.0f} epochs of {epoch_s} s are too many; the limits are {MAX_EPOCHS} epochs and 31 days"
         )

@@ -5,7 +5,20 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "mne", "scipy.signal", "yasa", "lightgbm", "numba", "matplotlib", "h5py", "wfdb", "sklearn", "rich")
+HEAVY = (
+    "torch",
+    "pandas",
+    "mne",
+    "scipy.signal",
+    "yasa",
+    "lightgbm",
+    "numba",
+    "matplotlib",
+    "h5py",
+    "wfdb",
+    "sklearn",
+    "rich",
+)
 
 
 def modules_after(code: str) -> set[str]:
@@ -28,7 +41,9 @@ def test_help_takes_less_than_three_tenths_of_a_second_of_cpu() -> None:
         "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', 'hypnograph', '--help'], check=True, "
         "stdout=subprocess.DEVNULL); u = resource.getrusage(resource.RUSAGE_CHILDREN); print(u.ru_utime + u.ru_stime)"
     )
-    runs = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(3)]
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(3)
+    ]
     assert min(runs) < 0.3
 
 

@@ -198,5 +198,7 @@ def write_sample(folder: Path, name: str, content: bytes) -> Path:
     path = folder / name
     path.write_bytes(content)
     if path.suffix == ".st":
-        path.with_suffix(".hea").write_text("slp 4 250/0.033333333(94) 1800000 23:07:00 19/1/1989\n# 44 M 89 32-01-89\n")
+        path.with_suffix(".hea").write_text(
+            "slp 4 250/0.033333333(94) 1800000 23:07:00 19/1/1989\n# 44 M 89 32-01-89\n"
+        )
     return path

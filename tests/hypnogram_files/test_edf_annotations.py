@@ -61,23 +61,38 @@ class TestReading:
         assert hypnogram.start == datetime(2020, 3, 1, 23, 59, 30, 250000)
 
     def test_bare_names_are_stages_where_no_text_says_so(self, read) -> None:
-        hypnogram = read(stage(0, "W"), stage(30, "N2"), stage(60, "Stage R"), stage(63, "arousal", "4"), stage(65, "Artefact", "3"))
+        hypnogram = read(
+            stage(0, "W"), stage(30, "N2"), stage(60, "Stage R"), stage(63, "arousal", "4"), stage(65, "Artefact", "3")
+        )
         assert hypnogram.stages.tolist() == [0, 2, 4]
 
     def test_bare_names_beside_sleep_stages_are_events(self, read) -> None:
-        assert read(stage(0, "Sleep stage W"), stage(30, "R", "1"), stage(30, "Sleep stage N1")).stages.tolist() == [0, 1]
+        assert read(stage(0, "Sleep stage W"), stage(30, "R", "1"), stage(30, "Sleep stage N1")).stages.tolist() == [
+            0,
+            1,
+        ]
+
+    def test_words_beside_sleep_stages_are_stages_that_no_other_text_stands_for(self, read) -> None:
+        hypnogram = read(stage(0, "Wake"), stage(30, "Sleep stage 1"), stage(60, "REM"), stage(90, "Sleep stage 2"))
+        assert hypnogram.stages.tolist() == [0, 1, 4, 2]
 
     def test_bare_digits_alone_are_markers(self, read) -> None:
         with pytest.raises(UnreadableFileError, match="no sleep stages among its 2 annotations"):
             read(stage(0, "1"), stage(30, "2"))
 
-    @pytest.mark.parametrize("text", ["Sleep stage X9", "Sleep stage 5", "sleep stage", "Stage 7"])
+    @pytest.mark.parametrize("text", ["Sleep stage X9", "Sleep stage 5", "sleep stage"])
     def test_a_text_that_says_it_is_a_stage_must_be_known(self, read, text: str) -> None:
         with pytest.raises(UnknownStageError, match=text):
             read(stage(0, "Sleep stage W"), stage(30, text))
 
+    def test_so_must_a_stage_of_one_letter_where_others_are_known(self, read) -> None:
+        with pytest.raises(UnknownStageError, match="Stage 7"):
+            read(stage(0, "Wake"), stage(30, "Stage 2"), stage(60, "Stage 7"))
+
     def test_the_stage_map_makes_stages_of_events(self, read) -> None:
-        hypnogram = read(stage(0, "Tief"), stage(30, "Ruhe"), stage(60, "cough"), stage_map={"tief": Stage.N3, "Ruhe": Stage.W})
+        hypnogram = read(
+            stage(0, "Tief"), stage(30, "Ruhe"), stage(60, "cough"), stage_map={"tief": Stage.N3, "Ruhe": Stage.W}
+        )
         assert hypnogram.stages.tolist() == [3, 0]
 
     def test_annotations_that_name_patients_are_not_shown(self, read) -> None:
@@ -109,7 +124,8 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("place", "field", "message"),
         [
-            (252, b"9999", "ends within its header"), (252, b"-5  ", "-5 signals"), (252, b"abcd", "not a whole number"),
+            (252, b"9999", "ends within its header"), (252, b"-5  ", "-5 signals"),
+            (252, b"abcd", "not a whole number"),
             (236, b"99999999", "99999999 data records"), (256 + 216, b"-1      ", "without samples"),
             (256 + 216, b"99999999", "the file holds 0"), (256, b"EEG", "without annotations"),
         ],
@@ -141,21 +157,27 @@ class TestWriting:
         write_hypnogram(hypnogram, tmp_path / "night.edf")
         read = mne.read_annotations(tmp_path / "night.edf")
         stages = [(a["onset"], a["duration"], a["description"]) for a in read if a["description"].startswith("Sleep")]
-        assert stages == [(30.0 * i, 30.0, f"Sleep stage {name}") for i, name in enumerate(["W", "N1", "N2", "N3", "R", "?"])]
-        assert [(a["onset"], a["description"]) for a in read if a["description"].startswith("Lights")] == [(7.5, "Lights off")]
+        assert stages == [
+            (30.0 * i, 30.0, f"Sleep stage {name}") for i, name in enumerate(["W", "N1", "N2", "N3", "R", "?"])
+        ]
+        assert [(a["onset"], a["description"]) for a in read if a["description"].startswith("Lights")] == [
+            (7.5, "Lights off")
+        ]
 
     def test_edfio_and_pyedflib_read_what_is_written_and_find_no_patient(self, tmp_path: Path) -> None:
         import pyedflib
         from edfio import read_edf
 
-        write_hypnogram(Hypnogram(np.array([0, 4]), start=datetime(2020, 3, 1, 22), scorer="U Sleep"), tmp_path / "night.edf")
+        write_hypnogram(
+            Hypnogram(np.array([0, 4]), start=datetime(2020, 3, 1, 22), scorer="U Sleep"), tmp_path / "night.edf"
+        )
         edf = read_edf(tmp_path / "night.edf")
         assert [a.text for a in edf.annotations] == ["Sleep stage W", "Sleep stage R"]
         assert edf.local_patient_identification == "X X X X"
         assert edf.recording.investigator_technician_code == "U_Sleep"
         with pyedflib.EdfReader(str(tmp_path / "night.edf")) as reader:
             assert reader.getPatientName() in ("", "X")
-            assert [text for text in reader.readAnnotations()[2]] == ["Sleep stage W", "Sleep stage R"]
+            assert list(reader.readAnnotations()[2]) == ["Sleep stage W", "Sleep stage R"]
 
     @pytest.mark.parametrize("year", [1970, 2100])
     def test_a_date_that_edf_cannot_hold_leaves_the_clock_time(self, tmp_path: Path, year: int) -> None:

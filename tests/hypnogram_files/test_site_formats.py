@@ -110,7 +110,9 @@ class TestCap:
         assert read("n1.txt", cap_text()).stages.tolist() == CAP_STAGES
 
     def test_two_midnights_are_passed(self, read) -> None:
-        rows = "\n".join(f"W\tx\t{h:02}:00:00\tSLEEP-S0\t3600\tROC-LOC" for h in [*range(20, 24), *range(24), *range(3)])
+        rows = "\n".join(
+            f"W\tx\t{h:02}:00:00\tSLEEP-S0\t3600\tROC-LOC" for h in [*range(20, 24), *range(24), *range(3)]
+        )
         text = cap_text().splitlines()[:7]
         hypnogram = read("n1.txt", "\n".join([*text, rows]))
         assert hypnogram.duration_s == 31 * 3600
@@ -140,7 +142,9 @@ class TestNoxturnal:
         assert hypnogram.names == ["W", "N1"]
         assert hypnogram.start == datetime(2016, 1, 5, 23, 59, 30)
 
-    @pytest.mark.parametrize("line", ["{:%d/%m/%Y %H:%M:%S}", "{:%m/%d/%Y %H:%M:%S}", "{:%Y-%m-%d %H:%M:%S}", "{:%d.%m.%Y %H:%M:%S}"])
+    @pytest.mark.parametrize(
+        "line", ["{:%d/%m/%Y %H:%M:%S}", "{:%m/%d/%Y %H:%M:%S}", "{:%Y-%m-%d %H:%M:%S}", "{:%d.%m.%Y %H:%M:%S}"]
+    )
     def test_the_order_of_day_and_month_makes_the_night_short(self, read, line: str) -> None:
         times = [datetime(2016, 2, 3, 23, 59, 30), datetime(2016, 2, 4), datetime(2016, 2, 4, 0, 0, 30)]
         first, second, third = (line.format(time) for time in times)
@@ -166,6 +170,7 @@ class TestWfdb:
         assert hypnogram.start == datetime(1989, 1, 19, 23, 7)
         assert hypnogram.scorer == ""
 
+    @pytest.mark.filterwarnings("ignore:The inplace keyword")  # of the wfdb package, with pandas 3
     def test_the_wfdb_package_reads_the_same(self, tmp_path: Path) -> None:
         import wfdb
 
@@ -173,6 +178,7 @@ class TestWfdb:
         annotation = wfdb.rdann(str(tmp_path / "slp"), "st")
         assert list(zip(annotation.sample.tolist(), annotation.aux_note, strict=True)) == WFDB_NOTES
 
+    @pytest.mark.filterwarnings("ignore:The inplace keyword")  # of the wfdb package, with pandas 3
     def test_what_the_wfdb_package_writes_is_read(self, tmp_path: Path) -> None:
         import wfdb
 
@@ -184,7 +190,7 @@ class TestWfdb:
 
     def test_without_a_rate_it_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "alone.st").write_bytes(wfdb_bytes(WFDB_NOTES))
-        with pytest.raises(UnreadableFileError, match="put the record's header, alone.hea, beside it"):
+        with pytest.raises(UnreadableFileError, match=r"put the record's header, alone\.hea, beside it"):
             read_hypnogram(tmp_path / "alone.st")
 
     def test_a_file_that_ends_within_an_annotation_is_refused(self, read) -> None:

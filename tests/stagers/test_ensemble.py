@@ -9,7 +9,7 @@ import pytest
 from hypnograph.errors import UnusableSignalError
 from hypnograph.hypnogram import Hypnodensity
 from hypnograph.montage import ChannelKind, Derivation
-from hypnograph.recording import Recording, Signal
+from hypnograph.recording import Annotation, Recording, Signal
 from hypnograph.stagers import Ballot, Voter
 from hypnograph.stagers.ensemble import EnsembleStager, combine, disagreement
 
@@ -132,6 +132,12 @@ class TestEnsembleStager:
     def test_a_night_without_any_information_is_refused(self) -> None:
         with pytest.raises(UnusableSignalError, match="C3 is flat"):
             EnsembleStager(member=Member(weight=0.0)).stage(recording_of(*self.LABELS))
+
+    def test_lights_off_and_on_come_from_the_recordings_annotations(self) -> None:
+        notes = (Annotation(90.0, 0.0, "Lights off"), Annotation(600.0, 0.0, "lights ON@@C3"))
+        recording = replace(recording_of(*self.LABELS), annotations=notes)
+        hypnogram = EnsembleStager(member=Member()).stage(recording).hypnogram
+        assert (hypnogram.lights_off_s, hypnogram.lights_on_s) == (90.0, 600.0)
 
     def test_every_derivation_says_why_it_was_chosen(self) -> None:
         staging = EnsembleStager(member=Member()).stage(recording_of(*self.LABELS))

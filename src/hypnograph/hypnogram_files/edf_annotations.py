@@ -16,6 +16,7 @@ import numpy as np
 from hypnograph.errors import UnreadableFileError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.hypnogram_files import number
+from hypnograph.recording import lights_among
 from hypnograph.scored_events import ScoredEvent, hypnogram_of_events
 from hypnograph.stages import Stage, try_stage_from_name
 
@@ -28,8 +29,8 @@ SUFFIXES = (".edf", ".bdf", ".rec")
 _MAX_ANNOTATION_BYTES = 256 * 2**20
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 # Texts that say that they are a stage, whether or not it is a known one.
-_CLAIM = re.compile(r"(?i)^\s*(?:sleep[ _-]*(?:stage|stadium)\b|(?:stage|stade|schlafstadium)[ :_-]+\S{1,2}$)")
-_LIGHTS = re.compile(r"(?i)^\s*lights?[ _-]*(off|out|on)\b")
+_STANDARD = re.compile(r"(?i)^\s*sleep[ _-]*stage\b")
+_CLAIM = re.compile(r"(?i)^\s*(?:stage|stade|schlafstadium)[ :_-]+\S{1,2}$")
 _TIME = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?)?)?")
 
 
@@ -53,29 +54,31 @@ def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: dat
             f"no sleep stages among its {len(annotations)} annotations; "
             f"where they have names of their own, say which with --stage-map 'NAME=STAGE'"
         )
-    lights = {match[1].lower(): a.onset_s for a in reversed(annotations) if (match := _LIGHTS.match(a.name))}
-    lights_on = [a.onset_s for a in annotations if (match := _LIGHTS.match(a.name)) and match[1].lower() == "on"]
+    lights_off_s, lights_on_s = lights_among((a.onset_s, a.name) for a in annotations)
     return hypnogram_of_events(
         events,
         stage_map=stage_map,
         start=start,
-        lights_off_s=lights.get("off", lights.get("out")),
-        lights_on_s=lights_on[-1] if lights_on else None,
+        lights_off_s=lights_off_s,
+        lights_on_s=lights_on_s,
         scorer=header.scorer,
     )
 
 
 def _stages_among(annotations: list[ScoredEvent], stage_map: Mapping[str, Stage] | None) -> list[ScoredEvent]:
-    texts = {a.name for a in annotations}
-    added = {text for text in texts if stage_map and try_stage_from_name(text, stage_map) != try_stage_from_name(text)}
-    claimed = {text for text in texts if _CLAIM.match(text)}
-    if claimed:
-        chosen = claimed | {text for text in texts if text.strip().lower() == "movement time"}
+    stages = {text: try_stage_from_name(text, stage_map) for text in {a.name for a in annotations}}
+    added = {text for text, stage in stages.items() if stage != try_stage_from_name(text)}
+    standard = {text for text in stages if _STANDARD.match(text)}
+    # An artefact or a movement among other events is not an epoch.
+    plain = {text for text, stage in stages.items() if stage not in (None, Stage.UNSCORED)} - standard
+    if standard:
+        # "Wake" beside "Sleep stage 1" is a stage; "R" beside "Sleep stage R" is an event.
+        said = {stages[text] for text in standard}
+        words = {text for text in plain if len(text.strip()) > 2 and stages[text] not in said}
+        chosen = standard | words | {text for text in stages if text.strip().lower() == "movement time"}
     else:
-        stages = {text: try_stage_from_name(text, stage_map) for text in texts}
-        # An artefact or a movement among other events is not an epoch, and bare digits alone are markers.
-        chosen = {text for text, stage in stages.items() if stage not in (None, Stage.UNSCORED)}
-        chosen = set() if all(text.strip().isdigit() for text in chosen) else chosen
+        claims = {text for text in stages if _CLAIM.match(text)}
+        chosen = set() if all(text.strip().isdigit() for text in plain) else plain | claims  # bare digits are markers
     return [a for a in annotations if a.name in chosen | added]
 
 

@@ -5,7 +5,7 @@ Each module has ``NAME`` (as given to ``--stager``), ``DESCRIPTION`` (one line) 
 
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -101,6 +101,12 @@ class Staging:
         notes = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
         used = ", ".join(f"{d.kind} {d.name}" for d in self.derivations)
         return f"<p>{escape(self.stager)}: {escape(used)}</p>{self.hypnogram._repr_html_()}<ul>{notes}</ul>"
+
+
+def hypnogram_of(hypnodensity: Hypnodensity, recording: Recording) -> Hypnogram:
+    """Return the most probable stages, with lights off and on as the recording's annotations have them."""
+    lights_off_s, lights_on_s = recording.lights_s
+    return replace(hypnodensity.argmax(), lights_off_s=lights_off_s, lights_on_s=lights_on_s)
 
 
 class Stager(Protocol):

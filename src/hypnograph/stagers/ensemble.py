@@ -22,7 +22,7 @@ from hypnograph.errors import HypnographError, UnusableSignalError
 from hypnograph.hypnogram import Hypnodensity
 from hypnograph.montage import Derivation, Montage, choose_derivations
 from hypnograph.recording import Recording
-from hypnograph.stagers import Stager, Staging, Voter, VotingStager, create_stager
+from hypnograph.stagers import Stager, Staging, Voter, VotingStager, create_stager, hypnogram_of
 
 NAME = "ensemble"
 DESCRIPTION = "soft vote of the YASA classifiers over all EEG × EOG × EMG derivations, weighted by signal quality"
@@ -67,17 +67,17 @@ class EnsembleStager:
         chosen_s = perf_counter() - began
         ballot = self.member.vote(recording, combinations)
         voters = tuple(sorted(ballot.voters, key=lambda voter: voter.name))
-        hypnodensity = combine(voters)
+        scorer = ballot.stager if len(voters) == 1 else f"{NAME} of {len(voters)} × {ballot.stager}"
+        hypnodensity = replace(combine(voters), scorer=scorer)
         if not hypnodensity.known.any():
             names = ", ".join(voter.name for voter in voters)
             raise UnusableSignalError(
                 f"no epoch of any derivation ({names}) holds a usable signal: {_first(ballot.warnings)}"
             )
         used = tuple(dict.fromkeys(derivation for combination in combinations for derivation in combination))
-        scorer = ballot.stager if len(voters) == 1 else f"{NAME} of {len(voters)} × {ballot.stager}"
         return Staging(
-            hypnogram=replace(hypnodensity.argmax(), scorer=scorer),
-            hypnodensity=replace(hypnodensity, scorer=scorer),
+            hypnogram=hypnogram_of(hypnodensity, recording),
+            hypnodensity=hypnodensity,
             derivations=used,
             stager=scorer,
             weights_sha256=ballot.weights_sha256,

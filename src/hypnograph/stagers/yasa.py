@@ -39,7 +39,7 @@ from hypnograph.montage import ChannelKind, Derivation, choose_derivations, read
 from hypnograph.preprocess import InputSpec, Mapper, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.signal_quality import signal_quality
-from hypnograph.stagers import Ballot, Stager, Staging, Voter
+from hypnograph.stagers import Ballot, Stager, Staging, Voter, hypnogram_of
 from hypnograph.tree_ensemble import TreeEnsemble, load_tree_ensemble
 
 NAME = "yasa"
@@ -119,7 +119,7 @@ class YasaStager:
                 f"({'; '.join(ballot.warnings)}); choose another derivation with --eeg (or eeg=…)"
             )
         return Staging(
-            hypnogram=hypnodensity.argmax(),
+            hypnogram=hypnogram_of(hypnodensity, recording),
             hypnodensity=hypnodensity,
             derivations=montage,
             stager=ballot.stager,
