@@ -52,7 +52,7 @@ class TestFindingRecordings:
         assert len(find_recordings([tmp_path / "in"])) == 2
 
     def test_a_missing_path_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="absent.edf"):
+        with pytest.raises(FileNotFoundError, match=r"absent\.edf"):
             find_recordings([tmp_path / "absent.edf"])
 
     def test_a_folder_without_recordings_says_what_was_looked_for(self, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class TestTheLengthOfAnEpoch:
             ([30], 30), ([30, 30], 30), ([60, 90, 30], 30), ([20, 20, 20], 20), ([20, 40, 100], 20), ([60, 60], 30),
             ([60, 120], 30), ([0.5, 0.5], 0.5), ([0.5, 1.5, 30], 0.5), ([10, 20, 30], 10), ([15, 20, 45], 5),
             ([30630, 120, 390, 12], 30), ([30] * 20 + [7.3], 30), ([29.98, 30.02, 60.01], 30), ([7], 7), ([45, 45], 45),
-            ([11, 13.7, 200], 30), ([30 / 7] * 3, 30 / 7),
+            ([11, 13.7, 200], 30), ([20] * 20 + [40, 7.3], 20), ([30 / 7] * 3, 30 / 7),
         ],
     )  # fmt: skip
     def test_is_deduced_from_durations(self, durations: list[float], epoch_s: float) -> None:
@@ -149,3 +149,10 @@ class TestImpossibleTimes:
     def test_a_month_at_a_hundredth_of_a_second_is_too_much(self) -> None:
         with pytest.raises(UnreadableFileError, match="limits are 5000000 epochs and 31 days"):
             hypnogram_of_events(events((0, 30 * 86400, "W"), (30 * 86400, 0.01, "N1")), epoch_s=0.01)
+
+
+def test_many_short_epochs_are_read() -> None:
+    rows = [ScoredEvent(i / 64, 1 / 64, "W" if i % 7 else "N1") for i in range(100_000)]
+    hypnogram = hypnogram_of_events(rows)
+    assert (hypnogram.n_epochs, hypnogram.epoch_s) == (100_000, 1 / 64)
+    assert hypnogram.counts()["N1"] == 14286

@@ -123,6 +123,10 @@ def run(jobs: Sequence[Job], options: Options, *, n_jobs: int = 1, cluster: str 
 
     Parameters
     ----------
+    jobs
+        What to stage, see `plan`.
+    options
+        How.
     n_jobs
         Processes on this computer.
     cluster

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hypnograph.errors import UnreadableFileError
 from hypnograph.hypnogram import DEFAULT_EPOCH_S, MAX_EPOCHS, Hypnogram
-from hypnograph.stages import Stage, stages_from_codes, stages_from_names
+from hypnograph.stages import AASM_5, Stage, StageScheme, stages_from_codes, stages_from_names
 
 MAX_DURATION_S = 31 * 86400.0
 MIN_EPOCH_S = 1e-3
@@ -45,11 +45,16 @@ def hypnogram_of_list(
     if not names:
         raise UnreadableFileError("there are no sleep stages in it")
     _check_size(len(names), epoch_s)
+    stages, scheme = _stages(names, stage_map)
+    return Hypnogram(stages, epoch_s=epoch_s, start=start, scheme=scheme)
+
+
+def _stages(names: Sequence[str], stage_map: Mapping[str, Stage] | None) -> tuple[NDArray[np.int8], StageScheme]:
+    """Return the stages of names, or of integers where all are integers."""
     codes = [name.strip() for name in names]
     if all(code.lstrip("+-").isdecimal() and len(code) < 9 for code in codes):
-        return Hypnogram(stages_from_codes([int(code) for code in codes], stage_map), epoch_s=epoch_s, start=start)
-    stages, scheme = stages_from_names(names, stage_map)
-    return Hypnogram(stages, epoch_s=epoch_s, start=start, scheme=scheme)
+        return stages_from_codes([int(code) for code in codes], stage_map), AASM_5
+    return stages_from_names(names, stage_map)
 
 
 def hypnogram_of_events(
@@ -89,23 +94,21 @@ def hypnogram_of_events(
     distinct = sorted(set(events), key=lambda event: (event.onset_s, event.duration_s or 0.0))
     if not distinct:
         raise UnreadableFileError("there are no sleep stages in it")
-    names = [event.name for event in distinct]
-    # One list, so that the rules for bare integers are the same everywhere.
-    listed = hypnogram_of_list(names, stage_map, None)
+    listed, scheme = _stages([event.name for event in distinct], stage_map)
     onsets = np.array([event.onset_s for event in distinct])
     durations = _durations(onsets, distinct)
     _check_times(onsets, durations, start)
-    of_stage = listed.scored if listed.scored.any() else np.ones(len(listed), dtype=bool)
+    of_stage = listed >= 0 if (listed >= 0).any() else np.ones(len(listed), dtype=bool)
     if epoch_s is None:
         epoch_s = epoch_length(durations[of_stage])
     _check_size(1, epoch_s)
     begin_s = _begin_s(onsets, of_stage, epoch_s, start)
-    stages = _vote(onsets - begin_s, durations, listed, epoch_s)
+    stages = _vote(onsets - begin_s, durations, listed, scheme.n_stages, epoch_s)
     return Hypnogram(
         stages,
         epoch_s=epoch_s,
         start=None if start is None else start + timedelta(seconds=begin_s),
-        scheme=listed.scheme,
+        scheme=scheme,
         scorer=scorer,
         lights_off_s=None if lights_off_s is None else lights_off_s - begin_s,
         lights_on_s=None if lights_on_s is None else lights_on_s - begin_s,
@@ -197,7 +200,11 @@ def _begin_s(onsets: NDArray[np.float64], of_stage: NDArray[np.bool_], epoch_s: 
 
 
 def _vote(
-    onsets: NDArray[np.float64], durations: NDArray[np.float64], listed: Hypnogram, epoch_s: float
+    onsets: NDArray[np.float64],
+    durations: NDArray[np.float64],
+    listed: NDArray[np.int8],
+    n_stages: int,
+    epoch_s: float,
 ) -> NDArray[np.int8]:
     """Return the stage of each epoch from 0 on: the one that covers most of it, UNSCORED where none covers half."""
     begins, ends = onsets / epoch_s, (onsets + durations) / epoch_s
@@ -205,10 +212,10 @@ def _vote(
     begins, ends = (np.where(np.abs(t - np.round(t)) < near, np.round(t), t).clip(min=0) for t in (begins, ends))
     n_epochs = math.ceil(ends.max())
     _check_size(n_epochs, epoch_s)
-    scored = listed.scored & (ends > begins)
-    begins, ends, stages = begins[scored], ends[scored], listed.stages[scored].astype(int)
+    scored = (listed >= 0) & (ends > begins)
+    begins, ends, stages = begins[scored], ends[scored], listed[scored].astype(int)
     first, last = np.floor(begins).astype(int), np.ceil(ends).astype(int) - 1
-    steps = np.zeros((n_epochs + 1, listed.scheme.n_stages), dtype=np.float32)
+    steps = np.zeros((n_epochs + 1, n_stages), dtype=np.float32)
     np.add.at(steps, (first, stages), 1)
     np.add.at(steps, (last + 1, stages), -1)
     cover = np.cumsum(steps, axis=0)[:-1]

@@ -100,6 +100,9 @@ class TestReading:
             read(stage(0, "Mrs Example woke up"))
         assert "Example" not in str(error.value)
 
+    def test_the_signal_that_was_scored_is_no_part_of_the_text(self, read) -> None:
+        assert read(stage(0, "Sleep stage W@@EEG C4-A1"), stage(30, "Sleep stage 2@@EEG C4-A1")).names == ["W", "N2"]
+
     def test_movement_time_is_unscored(self, read) -> None:
         hypnogram = read(stage(0, "Sleep stage 2"), stage(30, "Movement time"), stage(60, "Movement time"))
         assert hypnogram.stages.tolist() == [2, -1, -1]

@@ -215,6 +215,21 @@ class TestReading:
             with pytest.raises(HypnographError, match=r"Q7.*--stage-map"):
                 read_hypnogram(path)
 
+    @pytest.mark.parametrize(("name", "mib"), [("n.xml", 17), ("n.txt", 33), ("n.json", 33)])
+    def test_a_file_that_is_too_large_for_a_scoring_is_refused_unread(
+        self, tmp_path: Path, name: str, mib: int
+    ) -> None:
+        format = {"n.xml": "nsrr_xml", "n.txt": "text", "n.json": "json"}[name]
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(mib * 2**20)
+        with pytest.raises(UnreadableFileError, match=f"{mib} MiB are too many for a scoring"):
+            read_hypnogram(tmp_path / name, format=format)
+
+    def test_a_text_of_too_many_lines_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "n.txt").write_bytes(b"W\n" * 1_000_001)
+        with pytest.raises(UnreadableFileError, match="more than 1000000 lines"):
+            read_hypnogram(tmp_path / "n.txt")
+
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
     def test_text_of_any_encoding_is_read(self, encoding: str) -> None:
         text = "Éveil,N1\nN2,Début\n" * 20

@@ -187,7 +187,7 @@ class TestNpy:
     def test_an_archive_that_explodes_is_refused(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("y.npy", bytes(65 * 2**20))
-        with pytest.raises(UnreadableFileError, match="larger than 64 MiB"):
+        with pytest.raises(UnreadableFileError, match="larger than 32 MiB"):
             read_hypnogram(tmp_path / "bomb.npz")
 
 

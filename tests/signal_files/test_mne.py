@@ -68,7 +68,7 @@ def test_stretches_that_mne_skipped_are_gaps(raw: mne.io.BaseRaw) -> None:
 def test_a_hypnogram_becomes_annotations_in_the_words_of_edf_plus(raw: mne.io.BaseRaw) -> None:
     hypnogram = Hypnogram.from_names(["W", "W", "N1", "N2", "N3", "REM", "UNSCORED"], start=datetime(2026, 11, 21, 23))
     annotations = to_annotations(hypnogram)
-    assert list(annotations.description) == [f"Sleep stage {s}" for s in "W123R?"]
+    assert list(annotations.description) == [f"Sleep stage {s}" for s in ("W", "N1", "N2", "N3", "R", "?")]
     np.testing.assert_array_equal(annotations.onset, [0, 60, 90, 120, 150, 180])
     np.testing.assert_array_equal(annotations.duration, [60, 30, 30, 30, 30, 30])
     assert annotations.orig_time == datetime(2026, 11, 21, 23, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The command line: one file for each command, each a thin coat on one function.
 
-A module of this folder named after its command holds ``command``, a click command. At its top it imports nothing but the
-standard library, click and `hypnograph.errors`: `hypnograph --help` imports them all and must be instant.
+A module of this folder named after its command holds ``command``, a click command. At its top it imports nothing but
+the standard library, click and `hypnograph.errors`: `hypnograph --help` imports them all and must be instant.
 """
 
 import os
@@ -12,6 +12,8 @@ from importlib import import_module
 import click
 
 from hypnograph.errors import HypnographError
+
+_HELP = ["-h", "--help"]
 
 
 class _Folder(click.Group):
@@ -24,6 +26,8 @@ class _Folder(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+        # click keeps the help option of the context that asks first; with its own settings a command has -h in all.
+        command.context_settings.setdefault("help_option_names", _HELP)
         return command
 
 
@@ -35,7 +39,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
         ctx.exit()
 
 
-@click.group(cls=_Folder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Folder, context_settings={"help_option_names": _HELP, "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."

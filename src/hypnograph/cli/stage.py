@@ -57,7 +57,7 @@ def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet:
     Example:
       hypnograph stage night.edf
       hypnograph stage nights/ --out staged/ --to edf,csv,html --jobs 2 --resume
-    """
+    """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.batch import plan, run
 
     if (options["age"] is None) != (options["sex"] is None):

@@ -37,7 +37,10 @@ from hypnograph.whole_file import whole_file
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-MAX_BYTES = 64 * 2**20
+# What a scoring can be at most; objects made of a file take some twenty times its size.
+MAX_BYTES = 32 * 2**20
+MAX_XML_BYTES = 16 * 2**20
+MAX_LINES = 1_000_000
 
 
 class HypnogramFormat(Protocol):
@@ -212,17 +215,17 @@ def decode(data: bytes) -> str:
     return ""
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """Return the content of a file that is not larger than a scoring can be.
 
     Raises
     ------
     UnreadableFileError
-        If it is larger than 64 MiB.
+        If it is larger than `limit` bytes.
     """
     size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise UnreadableFileError(f"{size / 2**20:.0f} MiB are too many for a scoring; the limit is {MAX_BYTES >> 20}")
+    if size > limit:
+        raise UnreadableFileError(f"{size / 2**20:.0f} MiB are too many for a scoring; the limit is {limit >> 20} MiB")
     return path.read_bytes()
 
 
@@ -232,9 +235,12 @@ def read_lines(path: Path) -> list[str]:
     Raises
     ------
     UnreadableFileError
-        If there are none.
+        If there are none, or more than a million.
     """
-    lines = [line for line in decode(read_bytes(path)).splitlines() if line.strip()]
+    text = decode(read_bytes(path))
+    if max(text.count("\n"), text.count("\r")) > MAX_LINES:
+        raise UnreadableFileError(f"more than {MAX_LINES} lines are too many for a scoring")
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise UnreadableFileError("the file is empty")
     return lines
@@ -250,7 +256,7 @@ def parse_xml(path: Path) -> "Element":
     """
     from xml.etree import ElementTree
 
-    text = decode(read_bytes(path))
+    text = decode(read_bytes(path, MAX_XML_BYTES))
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UnreadableFileError(
             "an XML file with a document type or entities is not read: they can expand without end"

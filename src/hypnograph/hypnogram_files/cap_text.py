@@ -46,8 +46,8 @@ def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: dat
             continue
         clock_s = _clock_s(fields[time])
         first_s = clock_s if first_s is None else first_s
-        onset_s = (clock_s - first_s) % 86400
-        if onset_s < before_s - 43200:  # a second midnight
+        onset_s = clock_s - first_s
+        if onset_s < before_s - 43200:  # past a midnight
             onset_s += 86400 * round((before_s - onset_s) / 86400)
         before_s = onset_s
         length_s = number(fields[duration], "a duration") if len(fields) > duration else None

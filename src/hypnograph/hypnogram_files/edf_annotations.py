@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 NAME = "EDF+ annotations"
 SUFFIXES = (".edf", ".bdf", ".rec")
 
-_MAX_ANNOTATION_BYTES = 256 * 2**20
+_MAX_ANNOTATION_BYTES = 64 * 2**20
+_MAX_ANNOTATIONS = 1_000_000
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 # Texts that say that they are a stage, whether or not it is a known one.
 _STANDARD = re.compile(r"(?i)^\s*sleep[ _-]*stage\b")
@@ -162,6 +163,11 @@ def _annotations(path: Path, header: _Header) -> tuple[float, list[ScoredEvent]]
         raise UnreadableFileError(f"its annotations are larger than {_MAX_ANNOTATION_BYTES >> 20} MiB")
     shape = (header.n_records, header.record_bytes)
     records = np.memmap(path, dtype=np.uint8, mode="r", offset=header.offset, shape=shape)
+    if (
+        sum(int(np.count_nonzero(records[:, s] == ord("\x14"))) for s in header.annotation_slices)
+        > 2 * _MAX_ANNOTATIONS
+    ):
+        raise UnreadableFileError(f"more than {_MAX_ANNOTATIONS} annotations are too many for a scoring")
     tals = [
         _parse(tal)
         for columns in header.annotation_slices

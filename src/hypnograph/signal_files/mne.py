@@ -24,8 +24,8 @@ SUFFIXES = (".vhdr", ".ahdr", ".fif", ".fif.gz", ".set", ".gdf", ".cnt", ".nedf"
 _FIFF_UNITS = {107: "V", 112: "T", 201: "T/m", 101: "Hz", 115: "C", 6: "S"}
 # What MNE puts over stretches that were not recorded.
 _GAP_TEXT = "BAD_ACQ_SKIP"
-# The AASM's words for EDF+ annotations.
-_EDF_STAGES = {"W": "W", "N1": "1", "N2": "2", "N3": "3", "REM": "R", "UNSCORED": "?"}
+# The texts of EDF+ for AASM scoring; "1" to "4" would be R&K stages.
+_EDF_STAGES = {"REM": "R", "UNSCORED": "?"}
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -63,7 +63,7 @@ def from_raw(raw: "mne.io.BaseRaw") -> Recording:
 
 
 def to_annotations(hypnogram: Hypnogram) -> "mne.Annotations":
-    """Return the hypnogram as `mne.Annotations`, one for each run of a stage: "Sleep stage W", "… 1", "… R", "… ?".
+    """Return the hypnogram as `mne.Annotations`, one for each run of a stage: "Sleep stage W", "… N1", "… R", "… ?".
 
     Stages of a coarser scheme keep their label: "Sleep stage NREM". Onsets count from `hypnogram.start` where that is
     known, else from the start of the Raw that gets them.
