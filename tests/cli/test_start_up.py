@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-HEAVY = (
+HEAVY = {
     "torch",
     "pandas",
     "mne",
-    "scipy.signal",
+    "scipy",
     "yasa",
     "lightgbm",
     "numba",
@@ -18,7 +18,7 @@ HEAVY = (
     "wfdb",
     "sklearn",
     "rich",
-)
+}
 
 
 def modules_after(code: str) -> set[str]:
@@ -30,7 +30,7 @@ def modules_after(code: str) -> set[str]:
     return set(result.stdout.splitlines())
 
 
-HELP = "from click.testing import CliRunner; from hypnograph.cli import hypnograph; CliRunner().invoke(hypnograph, ['--help'])"
+HELP = "from click.testing import CliRunner; from hypnograph import cli; CliRunner().invoke(cli.hypnograph, ['--help'])"
 
 
 @pytest.mark.parametrize("code", ["import hypnograph", HELP])
