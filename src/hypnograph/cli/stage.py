@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +64,9 @@ def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet:
     jobs = plan(paths, out, formats)
     outcomes = run(jobs, _batch_options(options), n_jobs=options["jobs"] or 1, cluster=options["cluster"])
     counts = dict.fromkeys(_MARKS, 0)
-    with _progress(outcomes, len(jobs)) as tracked:
-        for outcome in tracked:
-            counts[outcome.status] += 1
-            _print_outcome(outcome, detailed=len(jobs) == 1, quiet=quiet)
+    for outcome in _watched(outcomes, len(jobs)):
+        counts[outcome.status] += 1
+        _print_outcome(outcome, detailed=len(jobs) == 1, quiet=quiet)
     if len(jobs) > 1 or counts["failed"]:
         click.echo(f"{counts['staged']} staged, {counts['skipped']} skipped, {counts['failed']} failed")
     if counts["failed"]:
@@ -88,18 +86,24 @@ def _batch_options(options: dict[str, Any]) -> Any:
     )
 
 
-@contextmanager
-def _progress(outcomes: Iterable["Outcome"], total: int) -> Iterator[Iterable["Outcome"]]:
+def _watched(outcomes: Iterable["Outcome"], total: int) -> Iterator["Outcome"]:
     """Show a bar where a person watches many recordings; rich is not imported for a single one."""
     if total == 1 or not sys.stderr.isatty():
-        yield outcomes
+        yield from outcomes
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("staging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield progress.track(outcomes, total=total)
+    # The bar steps aside while a line is printed: what is redirected to a file must reach the file.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+    task = bar.add_task("", total=total)
+    with bar:
+        for outcome in outcomes:
+            bar.stop()
+            yield outcome
+            bar.advance(task)
+            bar.start()
 
 
 def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
@@ -108,9 +112,10 @@ def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
     if quiet and not failed:
         return
     staging = outcome.staging
-    message = outcome.message if staging is None else _summary(staging, outcome.seconds)
+    name = outcome.job.recording.name
+    message = outcome.message.removeprefix(f"{name}: ") if staging is None else _summary(staging, outcome.seconds)
     message += " (simulated)" if outcome.simulated else ""
-    click.echo(f"{click.style(mark, fg=colour)} {outcome.job.recording.name}  {message}", err=failed)
+    click.echo(f"{click.style(mark, fg=colour)} {name}  {message}", err=failed)
     if staging is None:
         return
     if detailed:
