@@ -2,9 +2,28 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hypnograph.errors import HypnographError
+
+
+def check_output(path: str | Path, *, inputs: Iterable[Path | None] = (), overwrite: bool = False) -> None:
+    """Refuse to write where something would be lost: never over an input, over another file only if asked to.
+
+    Raises
+    ------
+    HypnographError
+        If `path` is one of the inputs, or exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if any(other is not None and other.exists() and path.samefile(other) for other in inputs):
+        raise HypnographError(f"{path} is an input, which is never overwritten; choose another name")
+    if not overwrite:
+        raise HypnographError(f"{path} exists; --overwrite (or overwrite=True) replaces it")
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def test_each_format_is_written_by_its_ending_and_by_its_name(scoring: Path, tmp
 def test_an_existing_file_is_replaced_only_when_asked(scoring: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.txt"
     output.write_text("corrected by hand")
-    assert "--overwrite replaces it" in error_of(run(scoring, output))
+    assert "exists; --overwrite" in error_of(run(scoring, output))
     assert output.read_text() == "corrected by hand"
     assert run(scoring, output, "--overwrite").exit_code == 0
     assert output.read_text() == "W\nN1\nN2\nN3\nREM\nUNSCORED\n"

@@ -184,12 +184,14 @@ class TestWriting:
 
     @pytest.mark.parametrize("year", [1970, 2100])
     def test_a_date_that_edf_cannot_hold_leaves_the_clock_time(self, tmp_path: Path, year: int) -> None:
-        write_hypnogram(Hypnogram(np.array([0, 4]), start=datetime(year, 3, 1, 22, 10)), tmp_path / "night.edf")
+        write_hypnogram(
+            Hypnogram(np.array([0, 4]), start=datetime(year, 3, 1, 22, 10)), tmp_path / "night.edf", overwrite=True
+        )
         assert read_hypnogram(tmp_path / "night.edf").start == datetime(1985, 1, 1, 22, 10)
 
     @pytest.mark.parametrize("scorer", ["", "X", "Jörg Ä", "日本", "two words", "a" * 90, "tab\there", "bell\a"])
     def test_any_scorer_can_be_written(self, tmp_path: Path, scorer: str) -> None:
-        write_hypnogram(Hypnogram(np.array([0]), scorer=scorer), tmp_path / "night.edf")
+        write_hypnogram(Hypnogram(np.array([0]), scorer=scorer), tmp_path / "night.edf", overwrite=True)
         assert read_hypnogram(tmp_path / "night.edf").stages.tolist() == [0]
 
 

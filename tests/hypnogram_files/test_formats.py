@@ -107,7 +107,7 @@ class TestWriting:
         if to != "json" and not own:
             carried = Hypnogram.from_names(carried.names, **{key: getattr(carried, key) for key in (*EMPTY, "epoch_s")})
         path = folder / f"night.{to}"
-        write_hypnogram(carried, path)
+        write_hypnogram(carried, path, overwrite=True)
         read = read_hypnogram(path)
         if to == "edf":
             assert read.scorer == ""
@@ -117,15 +117,15 @@ class TestWriting:
     @given(hypnogram=hypnograms(scheme=AASM_5))
     def test_without_a_time_grid_the_stages_are_read(self, folder: Path, to: str, hypnogram: Hypnogram) -> None:
         path = folder / f"night.{to}"
-        write_hypnogram(hypnogram, path)
+        write_hypnogram(hypnogram, path, overwrite=True)
         assert read_hypnogram(path) == Hypnogram(hypnogram.stages)
 
     @pytest.mark.parametrize("to", ["edf", "tsv", "csv", "ids"])
     @given(hypnogram=hypnograms(scheme=AASM_5, start=st.none()))
     def test_a_second_writing_gives_the_same_bytes(self, folder: Path, to: str, hypnogram: Hypnogram) -> None:
         paths = [folder / f"{i}.{to}" for i in range(2)]
-        write_hypnogram(hypnogram, paths[0])
-        write_hypnogram(read_hypnogram(paths[0]), paths[1])
+        write_hypnogram(hypnogram, paths[0], overwrite=True)
+        write_hypnogram(read_hypnogram(paths[0]), paths[1], overwrite=True)
         again = [path.read_bytes() for path in paths]
         assert to in ("edf",) or hypnogram.scorer or again[0] == again[1]
 
@@ -133,7 +133,7 @@ class TestWriting:
     @given(density=hypnodensities())
     def test_probabilities_are_exact(self, folder: Path, to: str, density: Hypnodensity) -> None:
         path = folder / f"density.{to}"
-        write_hypnogram(density.argmax(), path, hypnodensity=density)
+        write_hypnogram(density.argmax(), path, hypnodensity=density, overwrite=True)
         expected = density if to == "json" else replace(density, scorer="")
         assert read_hypnodensity(path) == expected
         assert np.array_equal(read_hypnogram(path).stages, density.argmax().stages)
@@ -147,9 +147,9 @@ class TestWriting:
         assert read_hypnogram(tmp_path / f"night.{to}").scheme == scheme
 
     def test_the_format_may_be_said(self, tmp_path: Path) -> None:
-        write_hypnogram(Hypnogram(np.array([0, 4])), tmp_path / "scoring.dat", format="txt")
+        write_hypnogram(Hypnogram(np.array([0, 4])), tmp_path / "scoring.dat", format="txt", overwrite=True)
         assert (tmp_path / "scoring.dat").read_text() == "W\nREM\n"
-        write_hypnogram(Hypnogram(np.array([0, 4])), tmp_path / "scoring.dat", format="ids")
+        write_hypnogram(Hypnogram(np.array([0, 4])), tmp_path / "scoring.dat", format="ids", overwrite=True)
         assert (tmp_path / "scoring.dat").read_text() == "0,30,W\n30,30,REM\n"
 
     @pytest.mark.parametrize("name", ["night.xml", "night", "night.npz", "night.bdf"])
@@ -242,10 +242,10 @@ class TestReading:
 
 @given(hypnogram=hypnograms(epoch_s=1 / 3, scheme=AASM_5))
 def test_sub_second_times_are_not_cut_to_whole_seconds(folder: Path, hypnogram: Hypnogram) -> None:
-    write_hypnogram(hypnogram, folder / "fine.ids")
+    write_hypnogram(hypnogram, folder / "fine.ids", overwrite=True)
     rows = [line.split(",") for line in (folder / "fine.ids").read_text().splitlines()]
     assert [float(onset) for onset, *_ in rows] == [i * (1 / 3) for i in range(hypnogram.n_epochs)]
-    write_hypnogram(hypnogram, folder / "fine.csv")
+    write_hypnogram(hypnogram, folder / "fine.csv", overwrite=True)
     again = read_hypnogram(folder / "fine.csv")
     if hypnogram.start is not None:
         assert abs(again.start - hypnogram.start) < timedelta(microseconds=1)

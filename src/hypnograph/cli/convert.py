@@ -50,8 +50,9 @@ def command(
     from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram, write_hypnogram
     from hypnograph.signal_files import read_recording
     from hypnograph.stages import parse_stage_map
+    from hypnograph.whole_file import check_output
 
-    _check_output(output, {scoring, recording} - {None}, overwrite)
+    check_output(output, inputs=(scoring, recording), overwrite=overwrite)
     merged = None if scheme is None else _scheme(scheme)
     psg = None if recording is None else read_recording(recording)
     start = None if psg is None else psg.start
@@ -71,17 +72,8 @@ def command(
     if merged is not None:
         hypnogram = hypnogram.merge(merged)
         hypnodensity = None if hypnodensity is None else hypnodensity.merge(merged)
-    write_hypnogram(hypnogram, output, format=to, hypnodensity=hypnodensity)
+    write_hypnogram(hypnogram, output, format=to, hypnodensity=hypnodensity, overwrite=overwrite)
     click.echo(f"{output}: {hypnogram!r}")
-
-
-def _check_output(output: Path, inputs: set[Path | None], overwrite: bool) -> None:
-    if not output.exists():
-        return
-    if any(path is not None and output.samefile(path) for path in inputs):
-        raise HypnographError(f"{output} is an input, which is never overwritten; choose another name")
-    if not overwrite:
-        raise HypnographError(f"{output} exists; --overwrite replaces it")
 
 
 def _scheme(name: str) -> "StageScheme":

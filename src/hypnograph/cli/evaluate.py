@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each night to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace the csv file if it exists.")
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over subjects.")
 def command(
     *,
@@ -41,6 +42,7 @@ def command(
     wake_trim_min: float | None,
     as_json: bool,
     csv: Path | None,
+    overwrite: bool,
     seed: int,
     **reading: Any,
 ) -> None:
@@ -55,7 +57,10 @@ def command(
       hypnograph evaluate experts/ staged/ --wake-trim-min 30 --csv nights.csv
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.evaluation.tables import evaluate_nights
+    from hypnograph.whole_file import check_output
 
+    if csv is not None:
+        check_output(csv, inputs=(reference, predicted), overwrite=overwrite)
     pairing = _pair(reference, predicted)
     nights, notes = _read(pairing, _scheme(scheme), reading)
     evaluation = evaluate_nights(nights, ignore=ignore, wake_trim_min=wake_trim_min, seed=seed)

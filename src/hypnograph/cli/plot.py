@@ -20,6 +20,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 @click.option("--stage-map", multiple=True, metavar="NAME=STAGE", help="Read a stage name that is not known.")
 @click.option("--width", default=11.0, show_default=True, type=click.FloatRange(3, 60), help="Inches.")
 @click.option("--dpi", default=150, show_default=True, type=click.IntRange(30, 1200), help="Of a png.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def command(
     *,
     scorings: tuple[Path, ...],
@@ -30,6 +31,7 @@ def command(
     stage_map: tuple[str, ...],
     width: float,
     dpi: int,
+    overwrite: bool,
 ) -> None:
     """Draw scorings above each other on one time axis, placed by their start times.
 
@@ -44,10 +46,11 @@ def command(
     from hypnograph.plot import plot_night
     from hypnograph.signal_files import read_recording
     from hypnograph.stages import parse_stage_map
-    from hypnograph.whole_file import whole_file
+    from hypnograph.whole_file import check_output, whole_file
 
     if out.suffix.lower() not in SUFFIXES:
         raise HypnographError(f"{out.name}: a picture ends in {', '.join(SUFFIXES)}; it is the last argument")
+    check_output(out, inputs=(*scorings, recording), overwrite=overwrite)
     psg = None if recording is None else read_recording(recording)
     start = None if psg is None else psg.start
     names = parse_stage_map(stage_map)

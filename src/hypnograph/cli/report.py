@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--eeg", metavar="NAME", help="Derivation of the spectrogram, e.g. C4-M1. [the best that there is]")
 @click.option("--stage-map", multiple=True, metavar="NAME=STAGE", help="Read a stage name that is not known.")
 @click.option("--simulated", is_flag=True, help="Say in the report that nobody slept this night.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def command(
     *,
     recording: Path,
@@ -27,6 +28,7 @@ def command(
     eeg: str | None,
     stage_map: tuple[str, ...],
     simulated: bool,
+    overwrite: bool,
 ) -> None:
     """Write the report of a scoring that exists, by a person or by an earlier staging.
 
@@ -41,7 +43,9 @@ def command(
     from hypnograph.report import staging_of, write_report
     from hypnograph.signal_files import read_recording
     from hypnograph.stages import parse_stage_map
+    from hypnograph.whole_file import check_output
 
+    check_output(out, inputs=(recording, scoring), overwrite=overwrite)
     psg = read_recording(recording)
     hypnogram = read_hypnogram(scoring, stage_map=parse_stage_map(stage_map), recording_start=psg.start)
     staging = staging_of(hypnogram, read_hypnodensity(scoring), psg)
@@ -51,7 +55,7 @@ def command(
         title=title or recording.stem,
         recording=psg,
         derivation=_derivation(psg, eeg),
-        simulated=simulated,
+        simulated=simulated or psg.is_simulated,
     )
     click.echo(f"written: {out}")
 

@@ -54,6 +54,7 @@ def command(
     from hypnograph.hypnogram_files import read_hypnogram, writable_formats, write_hypnogram
     from hypnograph.signal_files import edf
     from hypnograph.simulate import DERIVATIONS, simulate_hypnogram, simulate_recording
+    from hypnograph.whole_file import check_output
 
     if out.suffix.lower() != ".edf":
         raise HypnographError(f"{out.name}: a simulated night is written as EDF; end the name in .edf")
@@ -64,9 +65,9 @@ def command(
         raise HypnographError(
             f"{scoring.name}: no scoring is written with the ending {scoring.suffix!r}; choose one of {known}"
         )
-    existing = [path for path in (out, scoring) if path is not None and path.exists()]
-    if existing and not overwrite:
-        raise HypnographError(f"{existing[0]} exists; --overwrite replaces it")
+    for output in (out, scoring):
+        if output is not None:
+            check_output(output, inputs=(hypnogram,), overwrite=overwrite)
     if hypnogram is None:
         stages = simulate_hypnogram(seed=seed, duration_h=DEFAULT_HOURS if hours is None else hours)
     else:
@@ -78,5 +79,5 @@ def command(
     edf.write(recording, out)
     click.echo(f"{out}: a simulated night, {recording.duration_s / 3600:g} h, {len(wanted)} signals, seed {seed}")
     if scoring is not None:
-        write_hypnogram(replace(stages, start=recording.start), scoring)
+        write_hypnogram(replace(stages, start=recording.start), scoring, overwrite=overwrite)
         click.echo(f"{scoring}: its stages (simulated)")

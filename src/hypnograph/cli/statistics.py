@@ -27,6 +27,7 @@ MAIN_COLUMNS = ("TIB_min", "TST_min", "SE_percent", "SOL_min", "REM_latency_min"
 @click.option("--stage-map", multiple=True, metavar="NAME=STAGE", help="Read a stage name that is not known.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each file to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace the csv file if it exists.")
 def command(
     *,
     files: tuple[Path, ...],
@@ -35,6 +36,7 @@ def command(
     stage_map: tuple[str, ...],
     as_json: bool,
     csv: Path | None,
+    overwrite: bool,
 ) -> None:
     """Show the sleep statistics of scorings, by AASM definitions.
 
@@ -47,7 +49,10 @@ def command(
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.hypnogram_files import read_hypnogram
     from hypnograph.stages import parse_stage_map
+    from hypnograph.whole_file import check_output
 
+    if csv is not None:
+        check_output(csv, inputs=files, overwrite=overwrite)
     known = parse_stage_map(stage_map)
     nights = {}
     for path in files:

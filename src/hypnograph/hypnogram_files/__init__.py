@@ -32,7 +32,7 @@ import numpy as np
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.stages import Stage
-from hypnograph.whole_file import whole_file
+from hypnograph.whole_file import check_output, whole_file
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -135,9 +135,14 @@ def read_hypnodensity(path: str | Path, *, format: str | None = None) -> Hypnode
 
 
 def write_hypnogram(
-    hypnogram: Hypnogram, path: str | Path, *, format: str | None = None, hypnodensity: Hypnodensity | None = None
+    hypnogram: Hypnogram,
+    path: str | Path,
+    *,
+    format: str | None = None,
+    hypnodensity: Hypnodensity | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write a scoring; the file appears whole or not at all, and replaces an older one.
+    """Write a scoring; the file appears whole or not at all.
 
     Parameters
     ----------
@@ -149,13 +154,16 @@ def write_hypnogram(
         A short name of `writable_formats` (``"ids"``) or a module of this folder; None: as the ending of `path` says.
     hypnodensity
         Its probabilities, on the same grid, for the formats that hold them (csv, json).
+    overwrite
+        Whether to replace a file that exists: it may be a recording, or somebody's scoring.
 
     Raises
     ------
     HypnographError
-        If the format is not known or cannot hold this hypnogram.
+        If the format is not known or cannot hold this hypnogram, or the file exists.
     """
     path = Path(path)
+    check_output(path, overwrite=overwrite)
     if not hypnogram.n_epochs:
         raise HypnographError(f"{path.name}: the hypnogram has no epochs; there is nothing to write")
     if hypnodensity is not None and (hypnodensity.n_epochs, hypnodensity.epoch_s) != (
