@@ -17,6 +17,8 @@ $(VENV)/run: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/run
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
+	@# Its dependency torchaudio has no build that fits the CPU torch.
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps braindecode
 	@touch $@
 
 demo: $(VENV)/run ## simulate a night, stage it, print the hypnogram and statistics, write the HTML report

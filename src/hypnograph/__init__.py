@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.hypnogram import Hypnodensity, Hypnogram
     from hypnograph.hypnogram_files import read_hypnogram, write_hypnogram
+    from hypnograph.models import create_model
     from hypnograph.montage import Derivation, choose_derivations
     from hypnograph.recording import Recording, Signal
     from hypnograph.report import write_report
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "W_SLEEP": "hypnograph.stages",
     "agreement": "hypnograph.evaluation.agreement",
     "choose_derivations": "hypnograph.montage",
+    "create_model": "hypnograph.models",
     "create_stager": "hypnograph.stagers",
     "evaluate_nights": "hypnograph.evaluation.tables",
     "from_raw": "hypnograph.signal_files.mne",
@@ -74,6 +76,7 @@ __all__ = [
     "Staging",
     "agreement",
     "choose_derivations",
+    "create_model",
     "create_stager",
     "evaluate_nights",
     "from_raw",

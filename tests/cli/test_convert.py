@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from hypnograph.cli.convert import command
+from hypnograph.cli import hypnograph
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram, writable_formats, write_hypnogram
@@ -23,7 +23,7 @@ def scoring(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(hypnograph, ["convert", *map(str, arguments)])
 
 
 def error_of(result: Result) -> str:
