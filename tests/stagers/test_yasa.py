@@ -16,7 +16,7 @@ import pytest
 
 from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.montage import ChannelKind, choose_derivations
+from hypnograph.montage import ChannelKind, Derivation, choose_derivations
 from hypnograph.recording import Recording, Signal
 from hypnograph.signal_files import read_recording
 from hypnograph.simulate import simulate_recording
@@ -249,3 +249,16 @@ def test_staging_imports_none_of_the_slow_packages(tmp_path: Path) -> None:
         "sys.exit(f'imported {sorted(slow & set(sys.modules))}' if slow & set(sys.modules) else 0)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"HYPNOGRAPH_CACHE": str(tmp_path)}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("C4-M1", 1), ("F3-M2", 1), ("Fpz-Cz", 1), ("Cz-M2", 1), ("Fp1-F7", 1), ("EEG", 1), ("O2-M1", 0.25),
+     ("Pz-Oz", 0.25), ("T7-M2", 0.25), ("Oz-M2", 0.25), ("POz-M1", 0.25)],
+)  # fmt: skip
+def test_derivations_that_the_classifiers_were_not_trained_on_have_a_quarter_of_a_vote(name: str, share: float) -> None:
+    samples = np.random.default_rng(0).normal(scale=20, size=100 * 600).astype(np.float32)
+    recording = Recording((Signal("EEG", 100.0, "uV", len(samples), lambda a, b: samples[a:b]),), 600.0)
+    voter = YasaStager().vote(recording, [[Derivation(ChannelKind.EEG, name, "EEG", None, "")]]).voters[0]
+    np.testing.assert_allclose(voter.weight, share)
+    np.testing.assert_allclose(voter.evidence, 1.0)

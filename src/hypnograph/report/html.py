@@ -213,7 +213,7 @@ def _voters(contents: Contents) -> str:
     axis = figures.time_axis(contents.ticks, staging.hypnogram.duration_s)
     text = (
         f"{plural(len(staging.voters), 'voter', 'voters')}, each with its own derivations. The grey line under each is "
-        "its weight, lowered where its signals are poor."
+        "its weight, lowered where its signals are poor and for derivations that the stager knows less well."
     )
     body = f'<p>{text}</p><div class="timed">{drawn}{axis}</div>'
     return _section("voters", "Voters and where they disagree", body)

@@ -1,7 +1,8 @@
 """Let every usable derivation vote.
 
 Each combination of an EEG, an EOG and an EMG derivation is staged by the same member stager. Their probabilities are
-averaged, each epoch of each voter weighted by the quality of the signals that it saw. The result does not depend on the
+averaged, each epoch of each voter weighted by the quality of the signals that it saw (and, by the member stager, by how
+well it knows such derivations). The result does not depend on the
 order of the derivations: voters are sorted by name before anything is added up.
 
 Where even the best voter's EEG is poor, probabilities shrink towards "any stage": with q the largest `evidence` of the

@@ -47,6 +47,11 @@ DESCRIPTION = "the YASA classifiers on the best EEG, EOG and EMG derivation (Val
 INPUT = InputSpec(kinds=(ChannelKind.EEG, ChannelKind.EOG, ChannelKind.EMG), sample_rate=100.0, band_hz=(0.4, 30.0))
 MINIMUM_MINUTES = 5
 
+# The classifiers were trained on C4-M1 or C3-M2. Behind, alpha and slow waves look different, and they err more: such a
+# derivation has a smaller share in a vote (LOG.md, 2026-11-21). It says nothing about the signal's quality.
+_POSTERIOR = re.compile(r"(?:O|P|T|I)\w*\d|(?:O|P|I)\w*z", re.IGNORECASE)
+POSTERIOR_SHARE = 0.25
+
 # The classifiers' classes N1, N2, N3, R, W in the order of Stage.
 _TO_AASM = [4, 0, 1, 2, 3]
 # Epochs whose features are computed at once.
@@ -166,6 +171,7 @@ class YasaStager:
                 hypnodensity = Hypnodensity(probabilities, INPUT.epoch_s, start=recording.start, scorer=stager)
                 name = " + ".join(derivation.name for derivation in montage)
                 evidence = next(channel.weight for channel in inputs if channel.kind is ChannelKind.EEG)
+                weight = weight * _share(montage)
                 voters.append(Voter(name, tuple(montage), hypnodensity, weight, evidence))
         warnings = tuple(dict.fromkeys(w for channel in channels.values() for w in channel.warnings))
         return Ballot(tuple(voters), stager, ",".join(hashes), warnings + self._metadata_warning(), timings)
@@ -179,6 +185,12 @@ class YasaStager:
 def create(**options: Any) -> Stager:
     """Return a `YasaStager`; options are its arguments."""
     return YasaStager(**options)
+
+
+def _share(montage: Sequence[Derivation]) -> float:
+    """Return a montage's share by where its EEG electrode is."""
+    eeg = next(derivation.name for derivation in montage if derivation.kind is ChannelKind.EEG)
+    return POSTERIOR_SHARE if _POSTERIOR.match(eeg) else 1.0
 
 
 # Channels ------------------------------------------------------------------------------------------------------------
