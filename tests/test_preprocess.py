@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 
+from hypnograph.errors import HypnographError
 from hypnograph.montage import ChannelKind
 from hypnograph.preprocess import (
     InputSpec,
@@ -17,6 +18,7 @@ from hypnograph.preprocess import (
     bridge_missing,
     cut_into_epochs,
     resample,
+    resample_polyphase,
     without_impossible,
 )
 
@@ -109,3 +111,71 @@ class TestInputSpec:
     def test_cutting_copies_nothing(self) -> None:
         signal = noise(7000)
         assert np.shares_memory(cut_into_epochs(signal, 3000), signal)
+
+
+class TestScaling:
+    SIGNAL = noise(128 * 300) * 30 + 7
+
+    def spec(self, **fields) -> InputSpec:
+        return InputSpec((ChannelKind.EEG,), sample_rate=128.0, **fields)
+
+    def test_robust_scaling_equals_scikit_learn(self) -> None:
+        from sklearn.preprocessing import RobustScaler
+
+        expected = RobustScaler().fit_transform(self.SIGNAL[:, None])[:, 0]
+        np.testing.assert_allclose(self.spec(scaling="robust").prepare(self.SIGNAL, 128.0).ravel(), expected)
+
+    def test_standard_scaling_equals_scikit_learn(self) -> None:
+        from sklearn.preprocessing import StandardScaler
+
+        expected = StandardScaler().fit_transform(self.SIGNAL[:, None])[:, 0]
+        np.testing.assert_allclose(self.spec(scaling="standard").prepare(self.SIGNAL, 128.0).ravel(), expected)
+
+    def test_each_epoch_is_scaled_to_its_range(self) -> None:
+        epochs = self.spec(scaling="epoch-range").prepare(self.SIGNAL, 128.0)
+        np.testing.assert_allclose(epochs.min(axis=1), 0)
+        np.testing.assert_allclose(epochs.max(axis=1), 1)
+
+    @pytest.mark.parametrize("scaling", ["none", "robust", "standard", "epoch-range"])
+    def test_a_flat_signal_is_zeros_or_itself(self, scaling: str) -> None:
+        epochs = self.spec(scaling=scaling).prepare(np.full(128 * 60, 3.0), 128.0)
+        np.testing.assert_array_equal(epochs, 3.0 if scaling == "none" else 0.0)
+
+    def test_outliers_are_clipped_at_so_many_interquartile_ranges_around_zero(self) -> None:
+        signal = self.SIGNAL.copy()
+        signal[1000] = 1e6
+        low, high = np.percentile(signal, [25, 75])
+        clipped = self.spec(outliers="clip").prepare(signal, 128.0).ravel()
+        assert clipped.max() == pytest.approx(20 * (high - low))
+        np.testing.assert_array_equal(np.delete(clipped, 1000), np.delete(signal, 1000))
+
+    def test_they_can_be_clipped_after_resampling(self) -> None:
+        signal = noise(256 * 60)
+        signal[3000] = 1e6
+        resampled = resample_polyphase(signal, 256.0, 128.0)
+        limit = 20 * np.subtract(*np.percentile(resampled, [75, 25]))
+        spec = self.spec(outliers="clip-resampled", resampling="polyphase")
+        np.testing.assert_allclose(spec.prepare(signal, 256.0).ravel(), np.clip(resampled, -limit, limit))
+
+    def test_an_epoch_with_an_outlier_can_be_silenced(self) -> None:
+        signal = self.SIGNAL.copy()
+        signal[3840 * 4 + 5] = 1e6
+        epochs = self.spec(outliers="zero-epochs").prepare(signal, 128.0)
+        assert [bool(epoch.any()) for epoch in epochs] == [True] * 4 + [False] + [True] * 5
+
+    def test_polyphase_resampling_is_scipys(self) -> None:
+        from scipy.signal import resample_poly
+
+        signal = noise(256 * 60)
+        spec = self.spec(resampling="polyphase")
+        for up, down, rate in ((1, 2, 256.0), (16, 25, 200.0), (128, 125, 125.0), (5, 4, 102.4)):
+            expected = resample_poly(signal, up, down)
+            np.testing.assert_allclose(resample_polyphase(signal, rate, 128.0), expected, atol=1e-12)
+        assert len(spec.prepare(noise(round(256.0016 * 60)), 256.0016)) == 2
+
+    @pytest.mark.parametrize(
+        "wrong", [{"scaling": "loud"}, {"outliers": "hide"}, {"resampling": "fast"}, {"context": 0}, {"epoch_s": 0}]
+    )
+    def test_impossible_values_are_refused(self, wrong: dict) -> None:
+        with pytest.raises(HypnographError):
+            self.spec(**wrong)
