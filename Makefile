@@ -29,7 +29,7 @@ demo: $(VENV)/run ## simulate a night, stage it, print the hypnogram and statist
 	@echo "The report of the simulated night: demo-output/simulated-night-report.html"
 
 test: check ## lint, types, import contracts, tests, docs
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -37,8 +37,9 @@ check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev ## speed beside MNE + YASA, 2,000 mutated files, realism of simulated nights (takes minutes)
+bench: $(VENV)/dev ## speed beside MNE + YASA and braindecode, 2,000 mutated files, realism of simulated nights (takes minutes)
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/usleep_speed.py
 	$(BIN)/python benchmarks/fuzz.py --count 2000 --seed 1
 	$(BIN)/python benchmarks/simulation_realism.py
 

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from click import Context, Group
 from click.testing import CliRunner
 
 from hypnograph.cli import hypnograph
@@ -25,11 +26,22 @@ _OTHERS = {
 def reference() -> str:
     """Return the page of commands: what `--help` prints for the program and for each command."""
     parts = ["# Commands\n\nWritten by `make docs` from the commands' own help; a test fails when it is stale.\n"]
-    for name in ["", *hypnograph.list_commands(None)]:  # type: ignore[arg-type]
-        arguments = ([name] if name else []) + ["--help"]
+    for name in ["", *_commands()]:
+        arguments = [*name.split(), "--help"]
         text = CliRunner().invoke(hypnograph, arguments, prog_name="hypnograph", terminal_width=100).output
         parts.append(f"## hypnograph {name}".rstrip() + f"\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(parts)
+
+
+def _commands() -> list[str]:
+    """Return the commands, those of a command of its own below it."""
+    context = Context(hypnograph)
+    names = []
+    for name in hypnograph.list_commands(context):
+        command = hypnograph.get_command(context, name)
+        below = sorted(command.commands) if isinstance(command, Group) else []
+        names += [name, *(f"{name} {other}" for other in below)]
+    return names
 
 
 def tree() -> str:

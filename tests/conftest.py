@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests run on several processes already: threads of each would only stand in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hypnograph.checkpoint import save
 from hypnograph.cli import hypnograph
 from hypnograph.hypnogram_files import write_hypnogram
+from hypnograph.models import create_model
 from hypnograph.signal_files import edf
 from hypnograph.simulate import simulate_hypnogram, simulate_recording
 from tests.conftest import REPOSITORY
@@ -42,6 +44,7 @@ def files(tmp_path_factory) -> Path:
     write_hypnogram(stages, folder / "scoring.txt")
     events = "".join(EVENT.format(name=CONCEPTS[name], start=30.0 * i) for i, name in enumerate(stages.names))
     (folder / "scoring.xml").write_text(NSRR.format(events=events))
+    save(create_model("tinysleepnet", preset="small"), folder / "my-network")
     return folder
 
 
@@ -51,6 +54,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_one_after_the_other(page: Path, files: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HYPNOGRAPH_CACHE", str(tmp_path / "cache"))
     shutil.copytree(files, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     recording = Path("night.edf").read_bytes()

@@ -7,35 +7,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypnograph.channel_labels import ChannelKind
+    from hypnograph.checkpoint import export, save
     from hypnograph.errors import HypnographError
     from hypnograph.evaluation.agreement import Agreement, agreement
     from hypnograph.evaluation.sleep_statistics import SleepStatistics, sleep_statistics
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.hypnogram import Hypnodensity, Hypnogram
     from hypnograph.hypnogram_files import read_hypnogram, write_hypnogram
+    from hypnograph.model_info import ModelInfo
     from hypnograph.models import create_model
     from hypnograph.montage import Derivation, choose_derivations
+    from hypnograph.preprocess import InputSpec
     from hypnograph.recording import Recording, Signal
+    from hypnograph.released_weights import load
     from hypnograph.report import write_report
     from hypnograph.review import unsure_stretches
     from hypnograph.signal_files import read_recording
     from hypnograph.signal_files.mne import from_raw, to_annotations
     from hypnograph.simulate import simulate_hypnogram, simulate_recording
     from hypnograph.stagers import Staging, create_stager, stage
+    from hypnograph.stagers.network import Stager
     from hypnograph.stages import AASM_5, W_LIGHT_DEEP_REM, W_NREM_REM, W_SLEEP, Stage, StageScheme
 
 _MODULE_OF = {
     "AASM_5": "hypnograph.stages",
     "Agreement": "hypnograph.evaluation.agreement",
+    "ChannelKind": "hypnograph.channel_labels",
     "Derivation": "hypnograph.montage",
     "Hypnodensity": "hypnograph.hypnogram",
     "Hypnogram": "hypnograph.hypnogram",
     "HypnographError": "hypnograph.errors",
+    "InputSpec": "hypnograph.preprocess",
+    "ModelInfo": "hypnograph.model_info",
     "Recording": "hypnograph.recording",
     "Signal": "hypnograph.recording",
     "SleepStatistics": "hypnograph.evaluation.sleep_statistics",
     "Stage": "hypnograph.stages",
     "StageScheme": "hypnograph.stages",
+    "Stager": "hypnograph.stagers.network",
     "Staging": "hypnograph.stagers",
     "W_LIGHT_DEEP_REM": "hypnograph.stages",
     "W_NREM_REM": "hypnograph.stages",
@@ -45,9 +55,12 @@ _MODULE_OF = {
     "create_model": "hypnograph.models",
     "create_stager": "hypnograph.stagers",
     "evaluate_nights": "hypnograph.evaluation.tables",
+    "export": "hypnograph.checkpoint",
     "from_raw": "hypnograph.signal_files.mne",
+    "load": "hypnograph.released_weights",
     "read_hypnogram": "hypnograph.hypnogram_files",
     "read_recording": "hypnograph.signal_files",
+    "save": "hypnograph.checkpoint",
     "simulate_hypnogram": "hypnograph.simulate",
     "simulate_recording": "hypnograph.simulate",
     "sleep_statistics": "hypnograph.evaluation.sleep_statistics",
@@ -64,24 +77,31 @@ __all__ = [
     "W_NREM_REM",
     "W_SLEEP",
     "Agreement",
+    "ChannelKind",
     "Derivation",
     "Hypnodensity",
     "Hypnogram",
     "HypnographError",
+    "InputSpec",
+    "ModelInfo",
     "Recording",
     "Signal",
     "SleepStatistics",
     "Stage",
     "StageScheme",
+    "Stager",
     "Staging",
     "agreement",
     "choose_derivations",
     "create_model",
     "create_stager",
     "evaluate_nights",
+    "export",
     "from_raw",
+    "load",
     "read_hypnogram",
     "read_recording",
+    "save",
     "simulate_hypnogram",
     "simulate_recording",
     "sleep_statistics",

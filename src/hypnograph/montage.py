@@ -19,7 +19,7 @@ __all__ = [
     "channel_kind", "choose_derivations", "describe_channels", "read_derivation", "typical_spread",
 ]  # fmt: skip
 
-MINIMUM_SAMPLE_RATE = {ChannelKind.EEG: 60.0, ChannelKind.EOG: 40.0, ChannelKind.EMG: 50.0}
+MINIMUM_SAMPLE_RATE = {ChannelKind.EEG: 60.0, ChannelKind.EOG: 40.0, ChannelKind.EMG: 50.0, ChannelKind.ECG: 60.0}
 """Hz. EEG needs its spindles and beta; SHHS has its EOG at 50 Hz; an EMG at 1 Hz (Sleep-EDF SC) is an envelope."""
 
 Choice = str | Sequence[str] | None
@@ -59,25 +59,30 @@ class Montage:
 
     Parameters
     ----------
-    eeg, eog, emg
-        Usable derivations of each kind, best first.
+    eeg, eog, emg, ecg
+        Usable derivations of each kind, best first; the ECG only where it was asked for.
     excluded
-        (label, reason) of EEG, EOG and EMG signals that are not used.
+        (label, reason) of signals of these kinds that are not used.
     """
 
     eeg: tuple[Derivation, ...] = ()
     eog: tuple[Derivation, ...] = ()
     emg: tuple[Derivation, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
+    ecg: tuple[Derivation, ...] = ()
 
     @property
     def derivations(self) -> tuple[Derivation, ...]:
-        return self.eeg + self.eog + self.emg
+        return self.eeg + self.eog + self.emg + self.ecg
 
     @property
     def first(self) -> tuple[Derivation, ...]:
-        """The best derivation of each kind that there is: EEG, EOG, EMG."""
-        return self.eeg[:1] + self.eog[:1] + self.emg[:1]
+        """The best derivation of each kind that there is: EEG, EOG, EMG, ECG."""
+        return self.eeg[:1] + self.eog[:1] + self.emg[:1] + self.ecg[:1]
+
+    def of(self, kind: ChannelKind) -> tuple[Derivation, ...]:
+        """Return the derivations of one kind, best first."""
+        return tuple(derivation for derivation in self.derivations if derivation.kind == kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +197,7 @@ _SITES = {
     ChannelKind.EEG: {"C4": 0.0, "C3": 0.1, "F4": 2, "F3": 2.1, "O2": 4, "O1": 4.1, "Cz": 4.2, "Fpz": 4.3, "Fz": 4.4},
     ChannelKind.EOG: {"E1": 0.0, "E2": 1.0},
     ChannelKind.EMG: {},
+    ChannelKind.ECG: {},
 }
 
 
@@ -266,29 +272,44 @@ def candidates(recording: Recording, kind: ChannelKind) -> tuple[Derivation, ...
     return _survey(_channels(recording), kind)[0]
 
 
-def choose_derivations(recording: Recording, *, eeg: Choice = None, eog: Choice = None, emg: Choice = None) -> Montage:
+def choose_derivations(
+    recording: Recording,
+    *,
+    eeg: Choice = None,
+    eog: Choice = None,
+    emg: Choice = None,
+    ecg: Choice = None,
+    kinds: Sequence[ChannelKind] = (ChannelKind.EEG, ChannelKind.EOG, ChannelKind.EMG),
+    required: Sequence[ChannelKind] = (ChannelKind.EEG,),
+) -> Montage:
     """Choose the derivations for staging.
 
     Parameters
     ----------
     recording
         Only its labels, units, rates and lengths are looked at.
-    eeg, eog, emg
+    eeg, eog, emg, ecg
         None: all usable ones, best first. A text or several: a label of the file, an electrode or derivation by its
         common name ("C4-M1" finds "EEG C4-A1"), or one label minus another ("C4-M1" of "C4" and "M1"). "none": no
         signal of this kind.
+    kinds
+        The kinds to look for.
+    required
+        Those of them without which there is nothing to stage.
 
     Raises
     ------
     MissingChannelError
-        If there is no EEG, or a named signal is not there; the message names those present.
+        If a required kind or a named signal is not there; the message names those present.
     UnusableSignalError
         If a named signal is sampled too slowly, or the two of a pair at different rates.
     """
     channels = _channels(recording)
-    chosen: list[tuple[Derivation, ...]] = []
+    wishes_of = {ChannelKind.EEG: eeg, ChannelKind.EOG: eog, ChannelKind.EMG: emg, ChannelKind.ECG: ecg}
+    chosen: dict[ChannelKind, tuple[Derivation, ...]] = dict.fromkeys(wishes_of, ())
     excluded: tuple[tuple[str, str], ...] = ()
-    for kind, choice in ((ChannelKind.EEG, eeg), (ChannelKind.EOG, eog), (ChannelKind.EMG, emg)):
+    for kind in kinds:
+        choice = wishes_of[kind]
         wishes = [choice] if isinstance(choice, str) else list(choice or ())
         if not wishes:
             derivations, left_out = _survey(channels, kind)
@@ -297,14 +318,17 @@ def choose_derivations(recording: Recording, *, eeg: Choice = None, eog: Choice 
             derivations = ()
         else:
             derivations = tuple(dict.fromkeys(_wished(recording, kind, wish) for wish in wishes))
-        chosen.append(derivations)
-    if not chosen[0] and not eeg:
-        raise MissingChannelError(_no_eeg(channels))
-    return Montage(chosen[0], chosen[1], chosen[2], excluded)
+        chosen[kind] = derivations
+        # A person who says --eeg none has said so.
+        if kind in required and not derivations and not wishes:
+            raise MissingChannelError(_none_of(kind, channels))
+    return Montage(
+        chosen[ChannelKind.EEG], chosen[ChannelKind.EOG], chosen[ChannelKind.EMG], excluded, chosen[ChannelKind.ECG]
+    )
 
 
-def _no_eeg(channels: list[_Channel]) -> str:
-    refused = [f"{c.signal.label}: {c.problem}" for c in channels if c.problem and c.parsed.kind == ChannelKind.EEG]
+def _none_of(kind: ChannelKind, channels: list[_Channel]) -> str:
+    refused = [f"{c.signal.label}: {c.problem}" for c in channels if c.problem and c.parsed.kind == kind]
     if not refused:  # of a grid of 128 electrodes one stands for all
         grid = (c for c in channels if c.problem and c.parsed.kind == ChannelKind.OTHER)
         refused = [f"{c.signal.label}: {c.problem}" for c in grid][:1]
@@ -313,8 +337,8 @@ def _no_eeg(channels: list[_Channel]) -> str:
     because = f" ({_shortened(refused, '; ')})" if refused else ""
     present = _shortened([c.signal.label for c in channels])
     return (
-        f"no EEG that can be staged{because}. The recording has: {present}. "
-        "If one of them is an EEG, name it with --eeg LABEL (in Python eeg=…)"
+        f"no {kind} that can be staged{because}. The recording has: {present}. "
+        f"If one of them is an {kind}, name it with --{kind.lower()} LABEL (in Python {kind.lower()}=…)"
     )
 
 

@@ -40,7 +40,7 @@ class Lstm(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs (window, context, unit) and the last state; a state is (output and cell, window, unit)."""
-        if torch.onnx.is_in_onnx_export() and torch.compiler.is_exporting():
+        if torch.compiler.is_exporting():
             return self._as_onnx(x, state)
         if self.peephole is None:
             outputs, (output, cell) = self.lstm(x, (state[:1].contiguous(), state[1:].contiguous()))

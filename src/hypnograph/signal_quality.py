@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 FLAT_UV = 0.1
 """Peak to peak within half a second; an amplifier's noise alone is more."""
-EXTREME_UV = {ChannelKind.EEG: 500.0, ChannelKind.EOG: 1000.0, ChannelKind.EMG: 1000.0}
+EXTREME_UV = {ChannelKind.EEG: 500.0, ChannelKind.EOG: 1000.0, ChannelKind.EMG: 1000.0, ChannelKind.ECG: 10_000.0}
 MAINS_HZ = (50.0, 60.0)
 BAND_HZ = (0.5, 45.0)
 MOST_BAD = 0.5
@@ -49,8 +49,8 @@ class SignalQuality:
         Share of the power that is at 50 or 60 Hz (± 1 Hz) rather than at 0.5 to 45 Hz; NaN where not measured. The
         stager's filters remove it: it only lowers the weight, as the sign of a bad contact.
     extreme
-        Share beyond what an electrode on skin gives: ±500 µV for EEG, ±1000 µV for EOG and EMG, around the epoch's
-        median, and more in a signal that is large all night.
+        Share beyond what an electrode on skin gives: ±500 µV for EEG, ±1000 µV for EOG and EMG, ±10 mV for ECG, around
+        the epoch's median, and more in a signal that is large all night.
     disconnected
         Whether the electrode was probably off: far louder or quieter than the rest of the night, and mostly mains.
     weight
@@ -117,7 +117,7 @@ def signal_quality(
     sample_rate
         Hz, 10 or more; may be fractional.
     kind
-        EEG, EOG or EMG: what amplitudes are to be expected.
+        EEG, EOG, EMG or ECG: what amplitudes are to be expected.
     epoch_s
         Length of an epoch, seconds.
     physical_range_uv

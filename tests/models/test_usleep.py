@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from hypnograph.errors import HypnographError  # noqa: E402
 from hypnograph.models import count_parameters, create_model  # noqa: E402
-from hypnograph.models.usleep import PRESETS, Config, Model  # noqa: E402
+from hypnograph.models.usleep import PRESETS, Config, Model, from_anysleep  # noqa: E402
 
 
 def noise(*shape: int, seed: int = 0):
@@ -138,7 +138,7 @@ def test_an_output_is_made_from_the_mean_of_its_samples() -> None:
     model = spread(create_model("usleep", preset="small"))
     x = noise(1, 3, 2, 3840)
     with torch.inference_mode():
-        maps = torch.tanh(model.dense(model.maps(x.transpose(1, 2).reshape(1, 2, -1))))
+        maps = torch.tanh(model.dense(model.maps(x.transpose(1, 2).reshape(1, 2, -1))[:, :, None]))[:, :, 0]
         for epoch in range(3):
             mean = maps[..., epoch * 3840 : (epoch + 1) * 3840].mean(-1, keepdim=True)
             by_hand = model.out(torch.nn.functional.elu(model.hidden(mean)))[..., 0]
@@ -200,7 +200,7 @@ def test_how_far_an_output_sees(sub_epochs: int, output: int, first: int, last: 
 
 def test_activation_comes_before_normalisation() -> None:
     block = spread(create_model("usleep", preset="small")).encoder[0]
-    x = noise(1, 2, 64)
+    x = noise(1, 2, 1, 64)
     with torch.inference_mode():
         torch.testing.assert_close(block(x), block.norm(torch.nn.functional.elu(block.conv(x))))
 
@@ -208,7 +208,7 @@ def test_activation_comes_before_normalisation() -> None:
 def test_normalisation_is_tensorflows_by_default_and_pytorchs_for_anysleep() -> None:
     assert PRESETS["default"] == dataclasses.replace(PRESETS["paper"], odd_lengths="padded-input")
     for preset, eps, momentum in [("paper", 1e-3, 0.01), ("anysleep", 1e-5, 0.1)]:
-        norms = [m for m in create_model("usleep", preset=preset).modules() if isinstance(m, torch.nn.BatchNorm1d)]
+        norms = [m for m in create_model("usleep", preset=preset).modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert len(norms) == 12 + 1 + 24
         assert {(norm.eps, norm.momentum) for norm in norms} == {(eps, momentum)}
 
@@ -221,13 +221,14 @@ def test_weights_start_glorot_uniform_and_biases_at_zero() -> None:
 
 
 def test_the_kernel_of_two_looks_one_sample_ahead() -> None:
-    up = create_model("usleep", preset="small").decoder[0].up
-    torch.nn.init.zeros_(up.conv.weight)
-    torch.nn.init.ones_(up.conv.weight[:, :, 1])
-    x = torch.zeros(1, up.conv.in_channels, 8)
-    x[..., 5] = 1
-    with torch.inference_mode():
-        assert up.eval()(x)[0, 0].nonzero().flatten().tolist() == [4]
+    """The oracle is the convolution of the repeated signal, whose extra sample is on the right."""
+    decoder = create_model("usleep", preset="small").decoder[0].eval()
+    conv = decoder.up.conv
+    torch.nn.init.normal_(conv.bias)
+    x = noise(2, conv.in_channels, 1, 9)
+    repeated = torch.nn.functional.pad(x[:, :, 0].repeat_interleave(2, dim=-1), (0, 1))
+    expected = decoder.up.activate(torch.nn.functional.conv1d(repeated, conv.weight, conv.bias)[:, :, None])
+    torch.testing.assert_close(decoder.lengthen(x), expected)
 
 
 @pytest.mark.parametrize(
@@ -303,12 +304,120 @@ def test_part_of_a_night_gives_the_logits_of_the_whole_away_from_its_edges() -> 
 
 @pytest.mark.parametrize("skip_first", [True, False])
 def test_the_skip_is_first_unless_told_otherwise(skip_first: bool) -> None:
-    model = create_model("usleep", preset="small", skip_first=skip_first).eval()
-    seen = []
-    model.decoder[-1].merge.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
-    x = noise(1, 2, 2, 3840)
-    skip = output_of(model, "encoder.0", x)
-    assert torch.equal(seen[0][:, :3] if skip_first else seen[0][:, 3:], skip)
+    """The kernels of the skip's maps are silenced: what is on the skip makes no difference then."""
+    decoder = create_model("usleep", preset="small", skip_first=skip_first).eval().decoder[-1]
+    weight = decoder.merge.conv.weight.data
+    n_maps = weight.shape[1] // 2
+    below, skip, other = (
+        noise(1, decoder.up.conv.in_channels, 1, 8),
+        noise(1, n_maps, 1, 16),
+        torch.ones(1, n_maps, 1, 16),
+    )
+    with torch.inference_mode():
+        assert not torch.equal(decoder(below, skip), decoder(below, other))
+        weight[:, slice(None, n_maps) if skip_first else slice(n_maps, None)] = 0
+        assert torch.equal(decoder(below, skip), decoder(below, other))
+
+
+# --- AnySleep's files
+
+
+ANYSLEEP_WIDTHS = (6, 9, 11, 15, 20, 28, 40, 55, 77, 108, 152, 214, 302)
+
+
+@pytest.fixture(scope="module")
+def anysleep():
+    """Return a state dict as in AnySleep's files, by the names that weights/README.md states, with random values."""
+    generator = torch.Generator().manual_seed(3)
+    state = {}
+
+    def convolution(name: str, n_in: int, n_out: int, kernel: int) -> None:
+        bound = 2 / (n_in * kernel) ** 0.5
+        state[f"{name}.weight"] = torch.empty(n_out, n_in, kernel).uniform_(-bound, bound, generator=generator)
+        state[f"{name}.bias"] = torch.empty(n_out).uniform_(-0.2, 0.2, generator=generator)
+
+    def block(name: str, first: int, n_in: int, n_out: int, kernel: int) -> None:
+        convolution(f"{name}.{first}", n_in, n_out, kernel)
+        limits = {"weight": (0.5, 1.5), "bias": (-0.2, 0.2), "running_mean": (-0.3, 0.3), "running_var": (0.5, 2.0)}
+        for part, (low, high) in limits.items():
+            state[f"{name}.{first + 2}.{part}"] = torch.empty(n_out).uniform_(low, high, generator=generator)
+        state[f"{name}.{first + 2}.num_batches_tracked"] = torch.tensor(7)
+
+    widths = ANYSLEEP_WIDTHS
+    for i in range(12):
+        block(f"encoders.{i}.enc", 0, (2, *widths)[i], widths[i], 9)
+        n_in, n_out = widths[12 - i], widths[11 - i]
+        block(f"decoders.{i}.dec1", 1, n_in, n_out, 2)
+        block(f"decoders.{i}.dec2", 0, 2 * n_out, n_out, 9)
+    block("connector", 0, 214, 302, 9)
+    for place, (n_in, n_out) in {0: (6, 6), 3: (6, 5), 5: (5, 5)}.items():
+        convolution(f"segment_classifier.segment_classifier.{place}", n_in, n_out, 1)
+    return state
+
+
+def anysleep_logits(state: dict, x, n_outputs: int):
+    """Return the logits of AnySleep's U-Sleep, written anew from the facts in weights/README.md."""
+    fn = torch.nn.functional
+
+    def block(x, name: str, first: int, padding: tuple[int, int]):
+        convolution, norm = f"{name}.{first}", f"{name}.{first + 2}"
+        x = fn.elu(fn.conv1d(fn.pad(x, padding), state[f"{convolution}.weight"], state[f"{convolution}.bias"]))
+        mean, variance, weight, bias = (
+            state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean[:, None]) / torch.sqrt(variance[:, None] + 1e-5) * weight[:, None] + bias[:, None]
+
+    def last(x, place: int):
+        name = f"segment_classifier.segment_classifier.{place}"
+        return fn.conv1d(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    n_windows, context, n_channels, n_samples = x.shape
+    x = x.permute(0, 2, 1, 3).reshape(n_windows, n_channels, context * n_samples)
+    skips, n_odd = [], 0
+    for i in range(12):
+        x = block(x, f"encoders.{i}.enc", 0, (4, 4))
+        if x.shape[-1] % 2 == 1:
+            x, n_odd = fn.pad(x, (1, 0)), n_odd + 1
+        skips.append(x)
+        x = torch.stack([x[..., ::2], x[..., 1::2]]).max(dim=0).values
+    x = block(x, "connector", 0, (4, 4))
+    for i in range(12):
+        x = block(torch.repeat_interleave(x, 2, dim=-1), f"decoders.{i}.dec1", 1, (0, 1))
+        skip = skips[11 - i]
+        d = x.shape[-1] - skip.shape[-1]
+        start = d // 2 + d % 2
+        x = block(torch.cat([skip, x[..., start : start + skip.shape[-1]]], dim=1), f"decoders.{i}.dec2", 0, (4, 4))
+    x = fn.avg_pool1d(torch.tanh(last(x, 0)), n_samples // n_outputs)
+    return last(fn.elu(last(x, 3)), 5).transpose(1, 2), n_odd
+
+
+@pytest.mark.parametrize(("context", "n_outputs"), [(1, 1), (1, 2), (3, 2), (35, 2)])
+def test_anysleeps_weights_give_anysleeps_logits(anysleep, context: int, n_outputs: int) -> None:
+    """Oracle: `anysleep_logits`, which shares no code with the network. At all three contexts odd lengths occur."""
+    x = noise(1, context, 2, 3840)
+    with torch.inference_mode():
+        expected, n_odd = anysleep_logits(anysleep, x, n_outputs)
+        logits = from_anysleep(anysleep)(x, sub_epochs=n_outputs)
+    assert n_odd > 0
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(logits.reshape(expected.shape), expected, rtol=0, atol=1e-5)
+
+
+def test_anysleeps_weights_may_lie_under_state_dict_as_in_the_file(anysleep) -> None:
+    assert count_parameters(from_anysleep({"state_dict": anysleep})) == 3_114_337
+    assert not from_anysleep(anysleep).training
+
+
+def test_a_file_that_is_not_anysleeps_is_refused_with_names_and_shapes(anysleep) -> None:
+    without = {name: value for name, value in anysleep.items() if name != "connector.0.bias"}
+    with pytest.raises(HypnographError, match=r"connector\.0\.bias missing"):
+        from_anysleep(without)
+    with pytest.raises(HypnographError, match=r"connector\.0\.bias and 264 more missing"):
+        from_anysleep({})
+    with pytest.raises(HypnographError, match=r"connector\.9\.bias unknown"):
+        from_anysleep(anysleep | {"connector.9.bias": torch.zeros(1)})
+    with pytest.raises(HypnographError, match=r"encoders\.0\.enc\.0\.weight has shape \(6, 3, 9\).*\(6, 2, 9\)"):
+        from_anysleep(anysleep | {"encoders.0.enc.0.weight": torch.zeros(6, 3, 9)})
 
 
 # --- parity with braindecode

@@ -32,6 +32,9 @@ def recording_of(*labels: str) -> Recording:
 
 
 class Member:
+    kinds = (ChannelKind.EEG, ChannelKind.EOG, ChannelKind.EMG)
+    required = (ChannelKind.EEG,)
+
     """A member stager whose voters depend on the montage's name alone; keeps what it was asked."""
 
     def __init__(self, weight: float = 1.0) -> None:

@@ -35,9 +35,19 @@ def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str)
 @click.option("--eeg", multiple=True, metavar="NAME", help="EEG derivation to use, e.g. C4-M1; may be repeated.")
 @click.option("--eog", multiple=True, metavar="NAME", help="EOG derivation to use, or 'none'; may be repeated.")
 @click.option("--emg", multiple=True, metavar="NAME", help="Chin EMG derivation to use, or 'none'; may be repeated.")
+@click.option("--ecg", multiple=True, metavar="NAME", help="ECG derivation, for a network that takes one.")
 @click.option(
     "--stager", default="ensemble", show_default=True, help="'ensemble': all derivations vote; 'yasa': the best one."
 )
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="A network that stages: a checkpoint, an ONNX file, or a name of `hypnograph models`.",
+)
+@click.option(
+    "--resolution", "resolution_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Length of a scored stretch, for networks that can: 30, 15, 10, 5, 3, 1 … [30]",
+)  # fmt: skip
 @click.option("--age", type=click.FloatRange(0, 120), help="Age in years; used together with --sex.")
 @click.option("--sex", type=click.Choice(["male", "female"]), help="Used together with --age.")
 @click.option(
@@ -56,6 +66,7 @@ def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet:
     Example:
       hypnograph stage night.edf
       hypnograph stage nights/ --out staged/ --to edf,csv,html --jobs 2 --resume
+      hypnograph stage night.edf --model model.onnx --resolution 5
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.batch import plan, run
 
@@ -75,12 +86,14 @@ def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet:
 
 def _batch_options(options: dict[str, Any]) -> Any:
     from hypnograph.batch import Options
+    from hypnograph.stagers import stager_options
 
-    stager_options: dict[str, Any] = {kind: list(options[kind]) or None for kind in ("eeg", "eog", "emg")}
+    derivations = {kind: list(options[kind]) for kind in ("eeg", "eog", "emg", "ecg") if options[kind]}
     male = None if options["sex"] is None else options["sex"] == "male"
+    others = {name: options[name] for name in ("model", "resolution_s", "age")}
     return Options(
         stager=options["stager"],
-        stager_options=stager_options | {"age": options["age"], "male": male},
+        stager_options=derivations | stager_options(options["stager"], **others, male=male),
         resume=options["resume"],
         overwrite=options["overwrite"],
     )

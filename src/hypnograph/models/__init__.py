@@ -7,7 +7,10 @@ Each module of this folder is one architecture and has
   ``epoch_s``; values are checked when it is made;
 - ``Model(config)``: a `torch.nn.Module` with ``config`` as attribute;
 - ``PRESETS``: named configurations, ``{"paper": Config(...), …}``; ``"default"`` is among them;
-- ``CAUSAL``: whether an epoch's output never depends on later epochs.
+- ``CAUSAL``: whether an epoch's output never depends on later epochs;
+- ``input_spec(config)``: the `InputSpec` of its signals;
+- ``reach(config)``: how many epochs before and after an epoch its logits depend on (0: none; None: all);
+- ``grid(config)``, where maps are shortened over epochs: a night may be cut at its multiples without changing a logit.
 
 One signature for all: float32 ``(window, context, channel, sample)`` → logits ``(window, context, stage)``. Context is
 the number of consecutive epochs. Networks that score more often return ``(window, context, sub_epoch, stage)``.
@@ -21,6 +24,9 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from hypnograph.errors import HypnographError
+from hypnograph.model_info import ModelInfo
+from hypnograph.preprocess import InputSpec
+from hypnograph.stages import SCHEMES, StageScheme
 
 try:
     from torch import nn
@@ -36,6 +42,10 @@ class Architecture(Protocol):
     CAUSAL: bool
     Config: type
     Model: type[nn.Module]
+
+    def input_spec(self, config: Any) -> InputSpec: ...
+
+    def reach(self, config: Any) -> int | None: ...
 
 
 @cache
@@ -79,3 +89,55 @@ def create_model(name: str, *, preset: str = "default", **options: Any) -> nn.Mo
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable values of a network."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def describe(model: nn.Module, **fields: Any) -> ModelInfo:
+    """Return what there is to know about a network of this folder.
+
+    Parameters
+    ----------
+    model
+        Made by `create_model`.
+    fields
+        Fields of `ModelInfo` that are known beside: ``name``, ``data``, ``licence``, ``input`` …
+
+    Raises
+    ------
+    HypnographError
+        If the network is none of this folder's, or no scheme has its number of stages and none is given.
+    """
+    from dataclasses import asdict
+
+    module = _module_of(model)
+    if module is None:
+        raise HypnographError(f"{type(model).__name__} is none of our architectures; give its InputSpec")
+    config: Any = model.config
+    reach = module.reach(config)
+    known: dict[str, Any] = {
+        "architecture": module.NAME,
+        "config": asdict(config),
+        "sub_epochs": getattr(config, "sub_epochs", 1),
+        "reach": reach,
+        "grid": getattr(module, "grid", lambda _: 1)(config),
+        "carries_state": module.CAUSAL and reach is None,
+    }
+    fields.setdefault("input", module.input_spec(config))
+    fields.setdefault("scheme", scheme_of(config.n_stages))
+    return ModelInfo(**known | fields)
+
+
+def is_ours(model: nn.Module) -> bool:
+    """Tell whether a network is of an architecture of this folder."""
+    return _module_of(model) is not None
+
+
+def _module_of(model: nn.Module) -> Architecture | None:
+    return next((module for module in architectures().values() if type(model) is module.Model), None)
+
+
+def scheme_of(n_stages: int) -> StageScheme:
+    """Return the scheme of so many stages."""
+    for scheme in SCHEMES.values():
+        if scheme.n_stages == n_stages:
+            return scheme
+    raise HypnographError(f"no scheme has {n_stages} stages; give one (scheme=…)")

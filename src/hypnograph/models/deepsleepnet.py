@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from hypnograph.errors import HypnographError
 from hypnograph.peephole_lstm import Lstm
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "deepsleepnet"
 CAUSAL = False
@@ -100,6 +101,16 @@ PRESETS = {
     "official": Config(peepholes=True, bw_state="carry", l2_first_layers="small"),
     "small": Config(first_filters=2, filters=4, units=4),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(usual_kinds(config.n_channels), config.sample_rate, epoch_s=config.epoch_s, context=25)
+
+
+def reach(config: Config) -> None:
+    """Return how many epochs before and after an epoch its logits depend on: all of the window."""
+    return None
 
 
 def _same_padding(length: int, *, size: int, stride: int) -> tuple[int, int]:

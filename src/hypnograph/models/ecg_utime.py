@@ -33,7 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "ecg-utime"
 CAUSAL = True
@@ -131,6 +133,17 @@ PRESETS = {
     "one-second": Config(sub_epochs=30),
     "small": Config(initial_width=2),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    kinds = (ChannelKind.ECG,) if config.n_channels == 1 else usual_kinds(config.n_channels)
+    return InputSpec(kinds, config.sample_rate, epoch_s=config.epoch_s, scaling="epoch-range", resampling="polyphase")
+
+
+def reach(config: Config) -> int:
+    """Return how many epochs before and after an epoch its logits depend on: none."""
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

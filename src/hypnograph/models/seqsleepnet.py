@@ -47,6 +47,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "seqsleepnet"
 CAUSAL = False
@@ -176,6 +177,18 @@ PRESETS: Mapping[str, Config] = {
     "paper": Config(running_statistics=False, floored_corners=True, heads=20),
     "small": Config(n_channels=1, n_filters=8, n_units=4, n_attention=4),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(
+        usual_kinds(config.n_channels), config.sample_rate, epoch_s=config.epoch_s, band_hz=(0.3, 40.0), context=20
+    )
+
+
+def reach(config: Config) -> None:
+    """Return how many epochs before and after an epoch its logits depend on: all of the window."""
+    return None
 
 
 class LogSpectrum(nn.Module):

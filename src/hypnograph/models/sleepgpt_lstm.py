@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "sleepgpt-lstm"
 CAUSAL = True
@@ -114,6 +115,16 @@ PRESETS: Mapping[str, Config] = {
 }
 
 
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(usual_kinds(config.n_channels), config.sample_rate, epoch_s=config.epoch_s, band_hz=(0.4, 30.0))
+
+
+def reach(config: Config) -> int | None:
+    """Return how many epochs before an epoch its logits depend on; None: all, through the state."""
+    return config.history - 1 if config.many_to_one else None
+
+
 class ConvolutionBlock(nn.Module):
     """Convolution without bias, batch norm, ReLU; zeros are added by hand since the two sides differ."""
 
@@ -179,13 +190,38 @@ class Model(nn.Module):
         Tensor
             Logits, shape (window, context, stage).
         """
-        n_windows, context = x.shape[:2]
         if not self.config.many_to_one:
-            steps, _ = self.lstm(self.features(x.flatten(0, 1)).reshape(n_windows, context, -1))
-        else:
-            steps = self.last_steps(F.pad(x, (0, 0, 0, 0, self.config.history - 1, 0)))
+            return self.run(x)[0]
+        steps = self.last_steps(F.pad(x, (0, 0, 0, 0, self.config.history - 1, 0)))
         logits: Tensor = self.classifier(self.dropout(steps))
-        return logits.reshape(n_windows, context, -1)
+        return logits.reshape(x.shape[0], x.shape[1], -1)
+
+    def run(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the logits of a context and the state to give with the context that follows it in the night.
+
+        Parameters
+        ----------
+        x
+            Signals in µV, shape (window, context, channel, sample).
+        state
+            (outputs and cells of both layers, window, unit), as returned for the context before. None at the start of
+            a night.
+
+        Raises
+        ------
+        HypnographError
+            If ``many_to_one``, which stages each epoch from its own window and carries nothing on.
+        """
+        if self.config.many_to_one:
+            raise HypnographError(f"{NAME} with many_to_one=True has no state to carry on: give it whole nights")
+        features = self.features(x.flatten(0, 1)).reshape(x.shape[0], x.shape[1], -1)
+        output, cell = (self.initial_state(x.shape[0]) if state is None else state).chunk(2)
+        steps, last = self.lstm(features, (output.contiguous(), cell.contiguous()))
+        return self.classifier(self.dropout(steps)), torch.cat(last)
+
+    def initial_state(self, n_windows: int) -> Tensor:
+        """Return the state at the start of a night: zeros (outputs and cells of both layers, window, unit)."""
+        return self.classifier.weight.new_zeros(2 * N_LAYERS, n_windows, self.config.n_units)
 
     def last_steps(self, x: Tensor) -> Tensor:
         """Run the LSTM anew over each ``history`` epochs.

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "sleepgpt-tinysleepnet"
 CAUSAL = True
@@ -119,6 +120,16 @@ PRESETS: Mapping[str, Config] = {
     "paper": Config(),
     "small": Config(n_filters=8, sample_rate=64.0),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(usual_kinds(config.n_channels), config.sample_rate, epoch_s=config.epoch_s, band_hz=(0.4, 30.0))
+
+
+def reach(config: Config) -> int:
+    """Return how many epochs before and after an epoch its logits depend on: none."""
+    return 0
 
 
 class ConvolutionBlock(nn.Module):

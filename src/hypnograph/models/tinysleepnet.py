@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from hypnograph.errors import HypnographError
 from hypnograph.peephole_lstm import Lstm
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "tinysleepnet"
 CAUSAL = True
@@ -75,6 +76,16 @@ PRESETS = {
     "paper": Config(peepholes=True),
     "small": Config(filters=8, units=8),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(usual_kinds(config.n_channels), config.sample_rate, epoch_s=config.epoch_s)
+
+
+def reach(config: Config) -> None:
+    """Return how many epochs before and after an epoch its logits depend on: all before it, through the state."""
+    return None
 
 
 def _same_padding(length: int, *, size: int, stride: int) -> tuple[int, int]:

@@ -36,18 +36,20 @@ Options for what the official code and others do
 - ``norm_eps``: 1e-3 in the official (TensorFlow) code and by default; 1e-5 in AnySleep and braindecode.
 - ``skip_first``: the skip comes first in the concatenation (official, AnySleep; default) or last (braindecode).
 
-The presets ``"anysleep"`` and ``"braindecode"`` set these for weights from there.
+The presets ``"anysleep"`` and ``"braindecode"`` set these for weights from there; `from_anysleep` reads AnySleep's.
 """
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "usleep"
 CAUSAL = False
@@ -164,18 +166,57 @@ PRESETS = {
 }
 
 
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    kinds, rate = usual_kinds(config.n_channels), config.sample_rate
+    return InputSpec(kinds, rate, epoch_s=config.epoch_s, outliers="clip", scaling="robust", resampling="polyphase")
+
+
+def reach(config: Config) -> int | None:
+    """Return how many epochs before and after an epoch its logits depend on; None where odd lengths shift the maps."""
+    if config.odd_lengths != "padded-input":
+        return None
+    strides: list[int] = [2**level for level in range(config.depth + 1)]
+    # Convolutions up and down, the bottom's, the up-sampling's kernel of 2, and the place in the coarsest grid.
+    samples = (config.kernel - 1) // 2 * (2 * sum(strides[:-1]) + strides[-1]) + sum(strides[:-1]) + strides[-1] - 1
+    return math.ceil(samples / config.samples_per_epoch)
+
+
+def grid(config: Config) -> int:
+    """Return the epochs at whose multiples a night may be cut: there the maps of all levels begin anew."""
+    return int(2**config.depth) // math.gcd(2**config.depth, config.samples_per_epoch)
+
+
+# Maps have the shape (window, map, 1, sample) and lie in memory with all maps of a sample side by side ("channels
+# last"): on a CPU, convolutions of few maps over long signals then run about twice as fast. ONNX Runtime is fastest
+# with plain one-dimensional operators, so these are what is exported.
+
+
+class _Convolution(nn.Conv1d):
+    """Convolution along time with an odd kernel; the length stays."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return super().forward(x.squeeze(2)).unsqueeze(2)
+        return _convolve(x, self.weight, self.bias)
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.conv2d(x, weight.unsqueeze(2), bias, padding=(0, weight.shape[-1] // 2))
+
+
 class _Block(nn.Module):
     """Convolution that keeps the length, ELU, batch normalisation: in that order."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, config: Config) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(n_in, n_out, kernel, padding=(kernel - 1) // 2)
-        self.norm = nn.BatchNorm1d(n_out, eps=config.norm_eps, momentum=config.norm_momentum)
-        self.is_even = kernel % 2 == 0
+        self.conv = _Convolution(n_in, n_out, kernel, padding=(kernel - 1) // 2)
+        self.norm = nn.BatchNorm2d(n_out, eps=config.norm_eps, momentum=config.norm_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        # An even kernel needs its extra sample on the right; nn.Conv1d pads both sides alike.
-        x = self.conv(F.pad(x, (0, 1)) if self.is_even else x)
+        return self.activate(self.conv(x))
+
+    def activate(self, x: Tensor) -> Tensor:
         out: Tensor = self.norm(F.elu(x, inplace=True))
         return out
 
@@ -188,15 +229,56 @@ class _Decoder(nn.Module):
         self.up = _Block(n_in, n_out, 2, config)
         self.merge = _Block(2 * n_out, n_out, config.kernel, config)
         self.skip_first = config.skip_first
+        self.can_be_longer = config.odd_lengths != "padded-input"
         self.crops_both_ends = config.odd_lengths == "official"
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        surplus = up.shape[-1] - skip.shape[-1]
-        start = surplus // 2 + surplus % 2 if self.crops_both_ends else 0
-        up = up[..., start : start + skip.shape[-1]]
-        out: Tensor = self.merge(torch.cat([skip, up] if self.skip_first else [up, skip], dim=1))
-        return out
+        up = self.lengthen(x)
+        if self.can_be_longer:
+            # At most two samples longer: one goes at each end, or what there is at the end.
+            surplus = up.shape[-1] - skip.shape[-1]
+            start = surplus // 2 if self.crops_both_ends else 0
+            up = up[..., start : start + skip.shape[-1]]
+        parts = [skip, up] if self.skip_first else [up, skip]
+        if torch.compiler.is_exporting():
+            merged: Tensor = self.merge(torch.cat(parts, dim=1))
+            return merged
+        # Joining small maps costs as much as convolving them; a convolution is a sum over maps.
+        one, other = self.merge.conv.weight.chunk(2, dim=1)
+        joined = _convolve(parts[0], one, self.merge.conv.bias)
+        return self.merge.activate(joined.add_(_convolve(parts[1], other, None)))
+
+    def lengthen(self, x: Tensor) -> Tensor:
+        """Repeat each sample, and convolve with a kernel of 2 whose extra sample is on the right."""
+        weight, bias = self.up.conv.weight, self.up.conv.bias
+        if torch.compiler.is_exporting():
+            repeated = F.interpolate(x.squeeze(2), scale_factor=2.0, mode="nearest")
+            return self.up.activate(F.conv1d(F.pad(repeated, (0, 1)), weight, bias).unsqueeze(2))
+        # Of the repeated samples x0 x0 x1 x1 …, even outputs see the same twice, odd ones x0 and x1: convolutions at
+        # half the length, whose outputs already lie in memory as the doubled signal.
+        here, after = weight.unbind(-1)
+        even, odd = torch.stack([here + after, torch.zeros_like(here)], -1), weight
+        n_windows, _, _, length = x.shape
+        both = F.conv2d(x, torch.cat([even, odd]).unsqueeze(2), cast(Tensor, bias).repeat(2), padding=(0, 1))[..., 1:]
+        return self.up.activate(both.permute(0, 2, 3, 1).reshape(n_windows, 1, 2 * length, -1).permute(0, 3, 1, 2))
+
+
+def _halve(x: Tensor) -> Tensor:
+    """Return the larger of each two samples; the length is even."""
+    if torch.compiler.is_exporting():
+        return x.reshape(*x.shape[:3], -1, 2).amax(-1)  # `max_pool1d` fixes the length of an exported graph
+    n_windows, n_maps, _, length = x.shape
+    pairs = x.permute(0, 2, 3, 1).reshape(n_windows, 1, length // 2, 2, n_maps)
+    one, other = pairs.unbind(3)
+    return torch.maximum(one, other).permute(0, 3, 1, 2)
+
+
+def _average(x: Tensor, size: int) -> Tensor:
+    """Return the means of each `size` samples, shape (window, map, mean)."""
+    if torch.compiler.is_exporting():
+        return x.reshape(*x.shape[:2], -1, size).mean(-1)
+    n_windows, n_maps, _, length = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n_windows, length // size, size, n_maps).mean(2).transpose(1, 2)
 
 
 class Model(nn.Module):
@@ -217,7 +299,7 @@ class Model(nn.Module):
         self.bottom = _Block(widths[-2], widths[-1], config.kernel, config)
         self.decoder = nn.ModuleList(_Decoder(widths[n + 1], widths[n], config) for n in reversed(range(config.depth)))
         head_width = max(1, int(config.n_stages * math.sqrt(config.complexity_factor)))
-        self.dense = nn.Conv1d(widths[0], head_width, 1)
+        self.dense = _Convolution(widths[0], head_width, 1)
         self.hidden = nn.Conv1d(head_width, config.n_stages, 1)
         self.out = nn.Conv1d(config.n_stages, config.n_stages, 1)
         for module in self.modules():
@@ -252,11 +334,10 @@ class Model(nn.Module):
             )
         n_outputs = self.config.sub_epochs if sub_epochs is None else sub_epochs
         size = self.config.samples_per_output(n_outputs)
-        maps = self.maps(x.transpose(1, 2).flatten(2))
-        maps = torch.tanh(self.dense(maps))
-        maps = maps.reshape(*maps.shape[:2], -1, size).mean(-1)
+        maps = self._maps(x.transpose(1, 2).flatten(2))
+        maps = _average(torch.tanh(self.dense(maps)), size)
         logits: Tensor = self.out(F.elu(self.hidden(maps))).transpose(1, 2)
-        return logits if n_outputs == 1 else logits.reshape(len(x), -1, n_outputs, self.config.n_stages)
+        return logits if n_outputs == 1 else logits.reshape(x.shape[0], -1, n_outputs, self.config.n_stages)
 
     def maps(self, signal: Tensor) -> Tensor:
         """Return the decoder's maps, one value for each sample.
@@ -271,17 +352,84 @@ class Model(nn.Module):
         Tensor
             Shape (window, map, sample).
         """
-        x: Tensor = signal
+        return self._maps(signal).squeeze(2)
+
+    def _maps(self, signal: Tensor) -> Tensor:
+        x = signal.unsqueeze(2)
         skips: list[Tensor] = []
+        odd_lengths, whole = self.config.odd_lengths, 2**self.config.depth
         # Written without branches on the length, so that an exported graph holds for every length.
-        if self.config.odd_lengths == "padded-input":
-            x = F.pad(x, (0, -x.shape[-1] % 2**self.config.depth))
+        if odd_lengths == "padded-input":
+            x = F.pad(x, (0, (x.shape[-1] + whole - 1) // whole * whole - x.shape[-1]))
+        if not torch.compiler.is_exporting():
+            x = x.contiguous(memory_format=torch.channels_last)
         for encode in self.encoder:
             x = encode(x)
-            padded = F.pad(x, (x.shape[-1] % 2, 0))
-            skips.append(padded if self.config.odd_lengths == "official" else x)
-            x = F.max_pool1d(padded, 2)
+            padded = x if odd_lengths == "padded-input" else F.pad(x, (x.shape[-1] % 2, 0))
+            skips.append(padded if odd_lengths == "official" else x)
+            x = _halve(padded)
         x = self.bottom(x)
         for decode in self.decoder:
             x = decode(x, skips.pop())
-        return x[..., : signal.shape[-1]]
+        maps: Tensor = x[..., : signal.shape[-1]]
+        return maps
+
+
+def anysleep_names() -> dict[str, str]:
+    """Return the names in AnySleep's files of U-Sleep, each with the name in `Model`."""
+    blocks = {("connector", 0): "bottom"}
+    for level in range(PRESETS["anysleep"].depth):
+        blocks[f"encoders.{level}.enc", 0] = f"encoder.{level}"
+        blocks[f"decoders.{level}.dec1", 1] = f"decoder.{level}.up"
+        blocks[f"decoders.{level}.dec2", 0] = f"decoder.{level}.merge"
+    parts, statistics = ("weight", "bias"), ("running_mean", "running_var", "num_batches_tracked")
+    names: dict[str, str] = {}
+    for (theirs, first), ours in blocks.items():
+        names |= {f"{theirs}.{first}.{part}": f"{ours}.conv.{part}" for part in parts}
+        names |= {f"{theirs}.{first + 2}.{part}": f"{ours}.norm.{part}" for part in parts + statistics}
+    for place, ours in {0: "dense", 3: "hidden", 5: "out"}.items():
+        names |= {f"segment_classifier.segment_classifier.{place}.{part}": f"{ours}.{part}" for part in parts}
+    return names
+
+
+def from_anysleep(state_dict: Mapping[str, Any]) -> Model:
+    """Make the network from the weights of U-Sleep that AnySleep's authors trained and published.
+
+    The files are ``models/usleep-run{1,2,3}.pth`` of github.com/dslaborg/AnySleep (MIT). Read them with
+    ``torch.load(path, map_location="cpu", weights_only=True)``.
+
+    Parameters
+    ----------
+    state_dict
+        Values by the names of the published files (`anysleep_names`), or what holds them under ``"state_dict"``.
+
+    Returns
+    -------
+    Model
+        In evaluation mode, with the preset ``"anysleep"``: EEG and EOG at 128 Hz, five stages.
+
+    Raises
+    ------
+    HypnographError
+        If a name is missing, unknown, or has another shape.
+    """
+    given = state_dict.get("state_dict", state_dict)
+    names = anysleep_names()
+    if missing := names.keys() - given.keys():
+        raise HypnographError(f"Not U-Sleep's weights from AnySleep: {_some(missing)} missing.")
+    if unknown := given.keys() - names.keys():
+        raise HypnographError(f"Not U-Sleep's weights from AnySleep: {_some(unknown)} unknown.")
+    model = Model(PRESETS["anysleep"])
+    expected = model.state_dict()
+    for theirs, ours in names.items():
+        if given[theirs].shape != expected[ours].shape:
+            shapes = tuple(given[theirs].shape), tuple(expected[ours].shape)
+            raise HypnographError(f"{theirs} has shape {shapes[0]}; U-Sleep from AnySleep has {shapes[1]}.")
+    model.load_state_dict({ours: given[theirs] for theirs, ours in names.items()})
+    return model.eval()
+
+
+def _some(names: Collection[str]) -> str:
+    """Return the first of some names and how many there are beside it."""
+    rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{min(names)}{rest}"

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 NAME = "utime"
 CAUSAL = False
@@ -167,6 +168,37 @@ PRESETS = {
 }
 
 
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(
+        usual_kinds(config.n_channels),
+        config.sample_rate,
+        epoch_s=config.epoch_s,
+        outliers="clip" if config.lengths == "padded" else "zero-epochs",
+        scaling="robust",
+        resampling="polyphase",
+    )
+
+
+def reach(config: Config) -> int | None:
+    """Return how many epochs before and after an epoch its logits depend on; None where lengths are cropped."""
+    if config.lengths != "padded":
+        return None
+    *strides, bottom = [math.prod(config.pools[:level]) for level in range(len(config.pools) + 1)]
+    half = (config.kernel - 1) // 2
+    ahead = (
+        2 * half * config.dilation * sum(strides)
+        + 2 * half * (config.dilation if config.dilated_bottom else 1) * bottom
+    )
+    back = sum((2 * half + pool) * stride for pool, stride in zip(config.pools, strides, strict=True))
+    return math.ceil((ahead + back + bottom) / config.samples_per_epoch)
+
+
+def grid(config: Config) -> int:
+    """Return the epochs at whose multiples a night may be cut: there the maps of all levels begin anew."""
+    return math.prod(config.pools) // math.gcd(math.prod(config.pools), config.samples_per_epoch)
+
+
 class _Block(nn.Module):
     """Convolution that keeps the length, activation, batch normalisation: in that order."""
 
@@ -201,6 +233,12 @@ class _Decoder(nn.Module):
     def forward(self, up: Tensor, skip: Tensor) -> Tensor:
         out: Tensor = self.merge(torch.cat([skip, up], dim=1))
         return out
+
+
+def shortened(x: Tensor, pool: int) -> Tensor:
+    """Return the largest of each ``pool`` samples; `max_pool1d` would fix the length of an exported graph."""
+    n_frames = x.shape[-1] // pool
+    return x[..., : n_frames * pool].reshape(*x.shape[:2], n_frames, pool).amax(-1)
 
 
 class Model(nn.Module):
@@ -274,7 +312,7 @@ class Model(nn.Module):
         if self.hidden is not None:
             maps = (F.relu if self.config.activation == "relu" else F.elu)(self.hidden(maps))
         logits: Tensor = self.out(maps).transpose(1, 2)
-        return logits if n_outputs == 1 else logits.reshape(len(x), -1, n_outputs, self.config.n_stages)
+        return logits if n_outputs == 1 else logits.reshape(x.shape[0], -1, n_outputs, self.config.n_stages)
 
     def maps(self, signal: Tensor) -> Tensor:
         """Return the maps that are averaged over time, one value for each sample.
@@ -310,15 +348,15 @@ class Model(nn.Module):
         n_crops = 0
         for encode, pool in zip(self.encoder, self.config.pools, strict=True):
             skips.append(encode(x))
-            x = F.max_pool1d(skips[-1], pool)
+            x = shortened(skips[-1], pool)
         x = self.bottom(x)
         for level in self.decoder:
             assert isinstance(level, _Decoder)
             up, skip = level.lengthen(x), skips.pop()
-            if self.config.lengths == "cropped" and skip.shape[-1] != up.shape[-1]:
-                n_crops += 1
+            if self.config.lengths == "cropped":
                 surplus = skip.shape[-1] - up.shape[-1]
-                start = surplus // 2 + (surplus % 2 if n_crops % 2 == 0 else 0)
+                n_crops += torch.sym_min(surplus, 1)  # type: ignore[no-untyped-call]
+                start = surplus // 2 + surplus % 2 * (1 - n_crops % 2)
                 skip = skip[..., start : start + up.shape[-1]]
             x = level(up, skip)
         return x

@@ -1,6 +1,6 @@
 """Stagers: recording in, staging out. The folder is the registry.
 
-Each module has ``NAME`` (as given to ``--stager``), ``DESCRIPTION`` (one line) and ``create(**options) -> Stager``.
+Each module has ``NAME`` (as given to ``--stager``), ``DESCRIPTION`` (one line) and ``create(**options) -> StagerLike``.
 """
 
 import pkgutil
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
-from hypnograph.montage import Derivation
+from hypnograph.montage import ChannelKind, Derivation
 from hypnograph.recording import Recording
 from hypnograph.signal_files import read_recording
 
@@ -109,7 +109,7 @@ def hypnogram_of(hypnodensity: Hypnodensity, recording: Recording) -> Hypnogram:
     return replace(hypnodensity.argmax(), lights_off_s=lights_off_s, lights_on_s=lights_on_s)
 
 
-class Stager(Protocol):
+class StagerLike(Protocol):
     """Anything that stages a recording."""
 
     def stage(self, recording: Recording) -> Staging:
@@ -138,6 +138,16 @@ class Ballot(NamedTuple):
 class VotingStager(Protocol):
     """A stager that can stage several montages of one recording at once."""
 
+    @property
+    def kinds(self) -> tuple[ChannelKind, ...]:
+        """The channel kinds of a montage, in its order."""
+        ...
+
+    @property
+    def required(self) -> tuple[ChannelKind, ...]:
+        """Those without which it cannot stage."""
+        ...
+
     def vote(self, recording: Recording, montages: Sequence[Sequence[Derivation]]) -> Ballot:
         """Stage the recording once for each montage (an EEG, perhaps an EOG, perhaps an EMG derivation)."""
         ...
@@ -149,7 +159,7 @@ class StagerModule(Protocol):
     NAME: str
     DESCRIPTION: str
 
-    def create(self, **options: Any) -> Stager: ...
+    def create(self, **options: Any) -> StagerLike: ...
 
 
 @cache
@@ -159,7 +169,7 @@ def stagers() -> dict[str, StagerModule]:
     return {name: cast(StagerModule, import_module(f"{__name__}.{name}")) for name in names}
 
 
-def create_stager(name: str = DEFAULT_STAGER, **options: Any) -> Stager:
+def create_stager(name: str = DEFAULT_STAGER, **options: Any) -> StagerLike:
     """Make a stager by name.
 
     Raises
@@ -197,6 +207,8 @@ def stage(
     emg: str | Sequence[str] | None = None,
     age: float | None = None,
     male: bool | None = None,
+    model: Any = None,
+    resolution_s: float | None = None,
 ) -> Staging:
     """Stage one night.
 
@@ -210,11 +222,16 @@ def stage(
         Derivations to use instead of those that are chosen, e.g. ``"C4-M1"``; ``"none"`` for none.
     age, male
         Age in years and sex of the sleeper; used when both are given.
+    model
+        A network that stages instead: a checkpoint, an ONNX file, a name that `hypnograph models` lists, or a torch
+        module of ours. All derivations vote; with ``stager="yasa"`` it is refused.
+    resolution_s
+        Seconds for each stage, for networks that can.
 
     Raises
     ------
     UnreadableFileError, MissingChannelError, UnusableSignalError
-        See `read_recording` and `Stager.stage`.
+        See `read_recording` and `StagerLike.stage`.
 
     Examples
     --------
@@ -222,4 +239,26 @@ def stage(
     >>> staging = hypnograph.stage("night.edf")  # doctest: +SKIP
     >>> staging.to_frame()  # doctest: +SKIP
     """
-    return create_stager(stager, eeg=eeg, eog=eog, emg=emg, age=age, male=male).stage(open_recording(source))
+    options = stager_options(stager, model=model, resolution_s=resolution_s, age=age, male=male)
+    return create_stager(stager, eeg=eeg, eog=eog, emg=emg, **options).stage(open_recording(source))
+
+
+def stager_options(
+    stager: str, *, model: Any = None, resolution_s: float | None = None, **options: Any
+) -> dict[str, Any]:
+    """Return the options of a stager; a model makes the ensemble one of networks.
+
+    Raises
+    ------
+    HypnographError
+        If a model is given to a stager that takes none, or a resolution without a model.
+    """
+    if model is None:
+        if resolution_s is not None:
+            raise HypnographError("a resolution needs a network that can give it: --model CHECKPOINT (or model=…)")
+        return options
+    if stager not in (DEFAULT_STAGER, "network"):
+        raise HypnographError(f"the stager {stager!r} takes no model; leave one of the two out")
+    given = {name: value for name, value in options.items() if value is not None}
+    member = {"member": "network"} if stager == DEFAULT_STAGER else {}
+    return {**given, **member, "model": model, "resolution_s": resolution_s}

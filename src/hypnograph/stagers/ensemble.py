@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from hypnograph.errors import HypnographError, UnusableSignalError
 from hypnograph.hypnogram import Hypnodensity
-from hypnograph.montage import Derivation, Montage, choose_derivations
+from hypnograph.montage import ChannelKind, Derivation, Montage, choose_derivations
 from hypnograph.recording import Recording
-from hypnograph.stagers import Stager, Staging, Voter, VotingStager, create_stager, hypnogram_of
+from hypnograph.stagers import StagerLike, Staging, Voter, VotingStager, create_stager, hypnogram_of
 
 NAME = "ensemble"
-DESCRIPTION = "soft vote of the YASA classifiers over all EEG × EOG × EMG derivations, weighted by signal quality"
+DESCRIPTION = "soft vote over all derivations, weighted by signal quality: of the YASA classifiers, or of a network"
 
 # More voters cost time and change little: six EEG × two EOG × one EMG is the full clinical montage.
 MAX_VOTERS = 12
@@ -39,7 +39,7 @@ class EnsembleStager:
     ----------
     member
         Stages each montage.
-    eeg, eog, emg
+    eeg, eog, emg, ecg
         Derivations to use instead of all that are found; ``"none"`` for none.
     max_voters
         The best-ranked combinations up to this number take part.
@@ -52,19 +52,21 @@ class EnsembleStager:
         eeg: str | Sequence[str] | None = None,
         eog: str | Sequence[str] | None = None,
         emg: str | Sequence[str] | None = None,
+        ecg: str | Sequence[str] | None = None,
         max_voters: int = MAX_VOTERS,
     ) -> None:
         if max_voters < 1:
             raise HypnographError(f"max_voters is {max_voters}; at least one must vote")
         self.member = member
-        self.overrides = {"eeg": eeg, "eog": eog, "emg": emg}
+        self.overrides = {"eeg": eeg, "eog": eog, "emg": emg, "ecg": ecg}
         self.max_voters = max_voters
 
     def stage(self, recording: Recording) -> Staging:
-        """Stage one recording by all its derivations; see `Stager.stage`."""
+        """Stage one recording by all its derivations; see `StagerLike.stage`."""
         began = perf_counter()
-        montage = choose_derivations(recording, **self.overrides)
-        combinations = _combinations(montage, self.max_voters)
+        kinds = self.member.kinds
+        montage = choose_derivations(recording, **self.overrides, kinds=kinds, required=self.member.required)
+        combinations = _combinations(montage, kinds, self.max_voters)
         chosen_s = perf_counter() - began
         ballot = self.member.vote(recording, combinations)
         voters = tuple(sorted(ballot.voters, key=lambda voter: voter.name))
@@ -84,7 +86,7 @@ class EnsembleStager:
             weights_sha256=ballot.weights_sha256,
             warnings=(
                 *recording.warnings,
-                *_left_out(montage, len(combinations)),
+                *_left_out(montage, kinds, len(combinations)),
                 *ballot.warnings,
                 *_unscored(hypnodensity),
             ),
@@ -97,15 +99,19 @@ def _first(warnings: Sequence[str]) -> str:
     return warnings[0] if warnings else "the signals are empty"
 
 
-def _combinations(montage: Montage, max_voters: int) -> list[tuple[Derivation, ...]]:
-    """Return EEG × EOG × EMG, the best ranked first, where an absent kind is left out."""
-    ranked = product(*(list(enumerate(kind)) for kind in (montage.eeg, montage.eog, montage.emg) if kind))
-    by_rank = sorted(ranked, key=lambda combination: sum(rank for rank, _ in combination))
+def _combinations(
+    montage: Montage, kinds: Sequence[ChannelKind], max_voters: int | None = None
+) -> list[tuple[Derivation, ...]]:
+    """Return one derivation of each kind, the best ranked first, where an absent kind is left out."""
+    ranked = product(*(list(enumerate(montage.of(kind))) for kind in kinds if montage.of(kind)))
+    # A network may take two EEG: they are not the same one.
+    distinct = [combination for combination in ranked if len({d for _, d in combination}) == len(combination)]
+    by_rank = sorted(distinct, key=lambda combination: sum(rank for rank, _ in combination))
     return [tuple(derivation for _, derivation in combination) for combination in by_rank[:max_voters]]
 
 
-def _left_out(montage: Montage, used: int) -> tuple[str, ...]:
-    possible = len(montage.eeg) * max(1, len(montage.eog)) * max(1, len(montage.emg))
+def _left_out(montage: Montage, kinds: Sequence[ChannelKind], used: int) -> tuple[str, ...]:
+    possible = len(_combinations(montage, kinds))
     if possible == used:
         return ()
     return (f"{possible} combinations of derivations are possible; the {used} best ranked vote",)
@@ -162,8 +168,8 @@ def disagreement(voters: Sequence[Voter], hypnodensity: Hypnodensity) -> NDArray
         return np.asarray((weights * against).sum(axis=0) / np.where(total > 0, total, np.nan))
 
 
-def create(*, member: str = "yasa", max_voters: int = MAX_VOTERS, **options: Any) -> Stager:
-    """Return the ensemble of a member stager (by name); derivations are its own, other options go to the member."""
-    own = {name: options.pop(name, None) for name in ("eeg", "eog", "emg")}
-    voter: Any = create_stager(member, **options)
+def create(*, member: str | VotingStager = "yasa", max_voters: int = MAX_VOTERS, **options: Any) -> StagerLike:
+    """Return the ensemble of a member stager; derivations are the ensemble's, other options go to the member."""
+    own = {name: options.pop(name, None) for name in ("eeg", "eog", "emg", "ecg")}
+    voter: Any = create_stager(member, **options) if isinstance(member, str) else member
     return EnsembleStager(member=voter, max_voters=max_voters, **own)

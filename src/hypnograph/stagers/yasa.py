@@ -39,7 +39,7 @@ from hypnograph.montage import ChannelKind, Derivation, choose_derivations, read
 from hypnograph.preprocess import InputSpec, Mapper, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.signal_quality import signal_quality
-from hypnograph.stagers import Ballot, Stager, Staging, Voter, hypnogram_of
+from hypnograph.stagers import Ballot, StagerLike, Staging, Voter, hypnogram_of
 from hypnograph.tree_ensemble import TreeEnsemble, load_tree_ensemble
 
 NAME = "yasa"
@@ -104,9 +104,17 @@ class YasaStager:
     ) -> None:
         if age is not None and not 0 < age < 120:
             raise HypnographError(f"age is {age}; it must be above 0 and below 120 years")
-        self.overrides = {"eeg": eeg, "eog": eog, "emg": emg}
+        self.overrides: dict[str, Any] = {"eeg": eeg, "eog": eog, "emg": emg}
         self.age, self.male = age, male
         self.threads = threads or min(4, _available_cores())
+
+    @property
+    def kinds(self) -> tuple[ChannelKind, ...]:
+        return INPUT.kinds
+
+    @property
+    def required(self) -> tuple[ChannelKind, ...]:
+        return (ChannelKind.EEG,)
 
     @property
     def _metadata(self) -> dict[str, float]:
@@ -114,7 +122,7 @@ class YasaStager:
         return {} if self.age is None or self.male is None else {"age": int(self.age), "male": int(self.male)}
 
     def stage(self, recording: Recording) -> Staging:
-        """Stage one recording by its best EEG, EOG and EMG derivation; see `Stager.stage`."""
+        """Stage one recording by its best EEG, EOG and EMG derivation; see `StagerLike.stage`."""
         montage = choose_derivations(recording, **self.overrides).first
         ballot = self.vote(recording, [montage])
         hypnodensity = ballot.voters[0].hypnodensity
@@ -182,7 +190,7 @@ class YasaStager:
         return ("age and sex are used only together: the classifiers without them were used",)
 
 
-def create(**options: Any) -> Stager:
+def create(**options: Any) -> StagerLike:
     """Return a `YasaStager`; options are its arguments."""
     return YasaStager(**options)
 
@@ -213,7 +221,7 @@ def _channel(recording: Recording, derivation: Derivation, mapper: Any, timings:
             amplitude_uv, rate, kind=derivation.kind, epoch_s=INPUT.epoch_s, physical_range_uv=derived.physical_range_uv
         )
     with _timed(timings, "resample"):
-        epochs = INPUT.prepare(amplitude_uv, rate, mapper=mapper)
+        epochs = INPUT.prepare(amplitude_uv, rate, mapper=mapper).astype(np.float64, copy=False)
     with _timed(timings, "features"):
         features, known = _features(epochs, derivation.kind, _on_grid(quality.usable, len(epochs)), mapper)
     weight = np.where(known, _on_grid(quality.weight, len(epochs)), 0.0)

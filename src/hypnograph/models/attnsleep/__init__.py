@@ -67,6 +67,7 @@ from hypnograph.models.attnsleep.front_ends import (
     length_after,
     mrcnn_windows,
 )
+from hypnograph.preprocess import InputSpec, usual_kinds
 
 __all__ = ["CAUSAL", "NAME", "PRESETS", "Config", "Model"]
 
@@ -305,3 +306,18 @@ PRESETS: Mapping[str, Config] = {
     "msp-crnn": Config(front_end="msp-crnn"),
     "small": Config(n_filters=4, n_features=5, n_layers=1, n_hidden=16),
 }
+
+
+def input_spec(config: Config) -> InputSpec:
+    """Return how signals are prepared."""
+    return InputSpec(
+        usual_kinds(config.n_channels),
+        config.sample_rate,
+        epoch_s=config.epoch_s,
+        scaling="standard" if config.front_end == "msp" else "none",
+    )
+
+
+def reach(config: Config) -> int:
+    """Return how many epochs before and after an epoch its logits depend on: none."""
+    return 0
