@@ -48,7 +48,7 @@ def test_what_is_not_understood_is_refused(change: dict, said: str) -> None:
 
 
 def test_a_language_model_of_stages_is_said_not_to_stage() -> None:
-    with pytest.raises(HypnographError, match="^stage-gpt takes no signals"):
+    with pytest.raises(HypnographError, match=r"^stage-gpt takes no signals"):
         ModelInfo.from_json(json.dumps({"format": 1, "architecture": "stage-gpt", "config": {}}))
 
 
