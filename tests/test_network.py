@@ -136,19 +136,20 @@ def peak(n_epochs):
     night_logits(network, np.zeros((n_epochs, 2, 3840), dtype=np.float32), epochs_at_once=64)
     status = open("/proc/self/status").read()
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) / 1024
-short, long = peak(64), peak(960)
+short, long = peak(64), peak(1920)
 print(short, long)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_a_long_night_needs_no_more_memory_than_a_piece(tmp_path: Path) -> None:
-    save(network("usleep", "default", depth=8).model, tmp_path / "c")
+    save(network("usleep", "default", depth=6).model, tmp_path / "c")
     path = export(tmp_path / "c", tmp_path / "model.onnx")
     run = subprocess.run([sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=True)
     short_mib, long_mib = map(float, run.stdout.split())
-    # The night itself is 28 MiB; at once it would need some 900 MiB more than the piece.
-    assert long_mib < short_mib + 60
+    # The night itself is 56 MiB; at once it needs 830 MiB more than the piece. How much of what was freed a process
+    # keeps differs from run to run, by up to 350 MiB.
+    assert long_mib < short_mib + 500
 
 
 def test_a_module_of_a_user_is_given_the_whole_night() -> None:

@@ -22,12 +22,14 @@ Floats = NDArray[np.float32]
 METADATA_KEY = "hypnograph"
 """Of the property of an ONNX file that holds its `ModelInfo`."""
 
-EPOCHS_AT_ONCE = 160
-"""Epochs that a network is given at once, if not told otherwise; more need more memory and are hardly faster."""
-
 
 class Network(Protocol):
-    """A network that is ready to run."""
+    """A network that is ready to run.
+
+    `epochs_at_once` is how many epochs it is given unless told otherwise: U-Sleep then stays under 500 MB.
+    """
+
+    epochs_at_once: int
 
     @property
     def info(self) -> ModelInfo: ...
@@ -69,6 +71,8 @@ class TorchNetwork:
         Hash of its weights' file.
     """
 
+    epochs_at_once = 64
+
     def __init__(self, model: "nn.Module", info: ModelInfo, *, sha256: str = "") -> None:
         self.model = model.eval()
         self.info = info
@@ -104,6 +108,8 @@ class OnnxNetwork:
     HypnographError
         If the file is no ONNX file, or was not written by hypnograph.
     """
+
+    epochs_at_once = 160
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         import onnxruntime
@@ -147,7 +153,7 @@ def _sha256(content: bytes) -> str:
 
 
 def night_logits(
-    network: Network, epochs: Floats, *, epochs_at_once: int = EPOCHS_AT_ONCE, stride: int | None = None
+    network: Network, epochs: Floats, *, epochs_at_once: int | None = None, stride: int | None = None
 ) -> NDArray[np.float64]:
     """Return the logits of each epoch of a night.
 
@@ -162,7 +168,7 @@ def night_logits(
     epochs : float32 array, shape (n_epochs, channel, sample)
         The night, prepared as ``network.info.input`` says.
     epochs_at_once
-        How many epochs are given at once: this bounds the memory.
+        How many epochs are given at once: this bounds the memory. None: the network's own number.
     stride
         Epochs from one window to the next; None: half a window.
 
@@ -171,6 +177,7 @@ def night_logits(
     float64 array, shape (n_epochs, stage) or (n_epochs, sub_epoch, stage)
     """
     info, context = network.info, network.info.input.context
+    epochs_at_once = epochs_at_once or network.epochs_at_once
     if info.carries_state:
         return np.concatenate(list(_carried(network, epochs, epochs_at_once))).astype(np.float64)
     if info.reach is not None:

@@ -233,20 +233,23 @@ class _Decoder(nn.Module):
         self.crops_both_ends = config.odd_lengths == "official"
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.lengthen(x)
-        if self.can_be_longer:
-            # At most two samples longer: one goes at each end, or what there is at the end.
-            surplus = up.shape[-1] - skip.shape[-1]
-            start = surplus // 2 if self.crops_both_ends else 0
-            up = up[..., start : start + skip.shape[-1]]
-        parts = [skip, up] if self.skip_first else [up, skip]
         if torch.compiler.is_exporting():
-            merged: Tensor = self.merge(torch.cat(parts, dim=1))
+            merged: Tensor = self.merge(torch.cat(self._ordered(skip, self._cropped(self.lengthen(x), skip)), dim=1))
             return merged
         # Joining small maps costs as much as convolving them; a convolution is a sum over maps.
-        one, other = self.merge.conv.weight.chunk(2, dim=1)
-        joined = _convolve(parts[0], one, self.merge.conv.bias)
-        return self.merge.activate(joined.add_(_convolve(parts[1], other, None)))
+        skips, ups = self._ordered(*self.merge.conv.weight.chunk(2, dim=1))
+        joined = _convolve(skip, skips, self.merge.conv.bias)
+        return self.merge.activate(joined.add_(_convolve(self._cropped(self.lengthen(x), skip), ups, None)))
+
+    def _ordered(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        return (first, last) if self.skip_first else (last, first)
+
+    def _cropped(self, up: Tensor, skip: Tensor) -> Tensor:
+        """Return the doubled maps as long as the skip: at most two samples go, one at each end or those at the end."""
+        if not self.can_be_longer:
+            return up
+        start = (up.shape[-1] - skip.shape[-1]) // 2 if self.crops_both_ends else 0
+        return up[..., start : start + skip.shape[-1]]
 
     def lengthen(self, x: Tensor) -> Tensor:
         """Repeat each sample, and convolve with a kernel of 2 whose extra sample is on the right."""

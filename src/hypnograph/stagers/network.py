@@ -21,7 +21,7 @@ from hypnograph.errors import HypnographError, MissingChannelError, UnusableSign
 from hypnograph.hypnogram import Hypnodensity
 from hypnograph.model_info import ModelInfo
 from hypnograph.montage import ChannelKind, Derivation, read_derivation
-from hypnograph.network import EPOCHS_AT_ONCE, Floats, Network, TorchNetwork, night_logits
+from hypnograph.network import Floats, Network, TorchNetwork, night_logits
 from hypnograph.preprocess import InputSpec, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.released_weights import load
@@ -66,7 +66,8 @@ class Stager:
     max_voters
         Combinations of derivations that vote at most; 1: the best one alone.
     epochs_at_once
-        How many epochs the network is given at once: this bounds the memory, and does not change the result.
+        How many epochs the network is given at once (64 in torch, 160 in an ONNX file): this bounds the memory, and
+        does not change the result.
     stride
         For networks that look at windows: epochs from one window to the next.
 
@@ -88,13 +89,13 @@ class Stager:
         emg: str | Sequence[str] | None = None,
         ecg: str | Sequence[str] | None = None,
         max_voters: int | None = None,
-        epochs_at_once: int = EPOCHS_AT_ONCE,
+        epochs_at_once: int | None = None,
         stride: int | None = None,
     ) -> None:
         self.network = _network(model, spec, scheme, resolution_s)
         self.overrides = {"eeg": eeg, "eog": eog, "emg": emg, "ecg": ecg}
         self.max_voters = max_voters
-        if epochs_at_once < 1 or (stride is not None and stride < 1):
+        if min(1 if epochs_at_once is None else epochs_at_once, 1 if stride is None else stride) < 1:
             raise HypnographError(f"epochs_at_once is {epochs_at_once}, stride {stride}; both must be at least 1")
         self.epochs_at_once, self.stride = epochs_at_once, stride
 
