@@ -421,3 +421,9 @@ def test_no_field_of_a_report_can_hold_a_patient(page) -> None:
     values = as_json(staging(), title="night 7")
     assert not {"patient", "name", "birthdate", "sex", "subject"} & set(values)
     assert values["labels"] == list(AASM_5.labels)
+
+
+def test_a_latency_of_a_second_is_not_shown_with_seven_digits() -> None:
+    from hypnograph.report.contents import hours
+
+    assert [hours(value) for value in (1 / 60, 12.5, 61.2)] == ["0 min", "12.5 min", "1 h 01 min"]

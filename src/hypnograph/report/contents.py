@@ -278,7 +278,7 @@ def hours(value_min: float) -> str:
     if np.isnan(value_min):
         return "–"
     if value_min < 60:
-        return f"{value_min:g} min"
+        return f"{round(value_min, 1):g} min"
     whole = int(value_min + 0.5)
     return f"{whole // 60} h {whole % 60:02d} min"
 
