@@ -19,7 +19,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402, N812
 
-from hypnograph import checkpoint, released_weights  # noqa: E402
+from hypnograph import checkpoint, download, released_weights  # noqa: E402
 from hypnograph.errors import HypnographError  # noqa: E402
 from hypnograph.models import create_model, usleep  # noqa: E402
 from hypnograph.models.sleepgpt_tinysleepnet import Config, Model, published_names  # noqa: E402
@@ -85,7 +85,7 @@ class Server:
 def cache(tmp_path: Path, monkeypatch) -> Path:
     """A cache of its own, no pauses, and no proxy between the test and its server."""
     monkeypatch.setenv("HYPNOGRAPH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(released_weights, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(download, "PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(released_weights, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("no_proxy", "*")
     return tmp_path / "cache"
@@ -175,7 +175,7 @@ class TestDownload:
         assert server.sent == [1000, len(server.content) - 1000]
 
     def test_a_silent_server_is_not_waited_for_for_ever(self, server: Server, monkeypatch) -> None:
-        monkeypatch.setattr(released_weights, "TIMEOUT_S", 0.05)
+        monkeypatch.setattr(download, "TIMEOUT_S", 0.05)
         server.silent_s = 0.4
         with pytest.raises(HypnographError, match=r"connection was dropped \(timed out\)"):
             fetch(NAME, url=server.url)

@@ -5,17 +5,12 @@ below, and only then read and converted to a checkpoint of ours (`hypnograph.che
 only tensors are read from them. Nothing is sent but a GET of the address.
 """
 
-import hashlib
-import http.client
 import json
 import os
 import shutil
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,22 +18,17 @@ from typing import Any, Literal
 
 from hypnograph import checkpoint
 from hypnograph.checkpoint import CARD, INFO, WEIGHTS
+from hypnograph.download import Progress, check_file, download
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.network import Network
 from hypnograph.whole_file import check_output
 
-Progress = Callable[[int, int], None]
-"""Is told how many bytes are there, of how many."""
 Family = Literal["usleep", "sleepgpt-tinysleepnet", "stage-gpt"]
 State = Literal["built in", "installed", "cached", "fetchable"]
 Kind = Literal["stager", "network", "language model"]
 
 SHIPPED = Path(__file__).with_name("weights")
 """Weights that come with the package, if any do."""
-TIMEOUT_S = 30.0
-PAUSES_S = (0.0, 0.5, 2.0)
-"""Before each attempt; what an attempt brought is kept for the next."""
-_BLOCK = 1 << 16
 
 
 # What was published --------------------------------------------------------------------------------------------------
@@ -377,28 +367,11 @@ def fetch(
         raise HypnographError(f"to read {name} as published, PyTorch is needed: pip install 'hypnograph[train]'")
     if from_file is not None:
         file = Path(from_file)
-        check_file(file, entry)
+        check_file(file, entry.name, entry.size, entry.sha256)
     else:
         file = _file_at_hand(entry, url or entry.url, progress)
     _convert_whole(file, entry, folder)
     return folder
-
-
-def check_file(file: Path, entry: ReleasedWeights) -> None:
-    """Compare a file with what was published.
-
-    Raises
-    ------
-    UnreadableFileError
-        If size or SHA-256 differ.
-    """
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if (size := file.stat().st_size) != entry.size or found != entry.sha256:
-        raise UnreadableFileError(
-            f"{file} is not the file of {entry.name}: it has {size:,} bytes and SHA-256 {found}, published were "
-            f"{entry.size:,} bytes and SHA-256 {entry.sha256}"
-        )
 
 
 def _file_at_hand(entry: ReleasedWeights, url: str, progress: Progress | None) -> Path:
@@ -406,7 +379,7 @@ def _file_at_hand(entry: ReleasedWeights, url: str, progress: Progress | None) -
     file = cache_folder() / "downloads" / entry.file_name
     if file.exists():
         try:
-            check_file(file, entry)
+            check_file(file, entry.name, entry.size, entry.sha256)
         except UnreadableFileError as error:
             # Only a person can have put it there: what we fetch is checked before it gets this name.
             raise UnreadableFileError(f"{error}. Put the right file in its place, or remove it") from None
@@ -415,7 +388,7 @@ def _file_at_hand(entry: ReleasedWeights, url: str, progress: Progress | None) -
     partial.parent.mkdir(parents=True, exist_ok=True)
     _receive(url, partial, entry, progress)
     try:
-        check_file(partial, entry)
+        check_file(partial, entry.name, entry.size, entry.sha256)
     except UnreadableFileError as error:
         partial.unlink()
         raise UnreadableFileError(f"{error}. It was removed; {url} may have changed") from None
@@ -424,52 +397,12 @@ def _file_at_hand(entry: ReleasedWeights, url: str, progress: Progress | None) -
 
 
 def _receive(url: str, partial: Path, entry: ReleasedWeights, progress: Progress | None) -> None:
-    """Receive what is still missing of a file, in several attempts if the connection drops."""
-    problem = ""
-    for pause_s in PAUSES_S:
-        time.sleep(pause_s)
-        if _size(partial) >= entry.size:
-            return
-        try:
-            _receive_once(url, partial, entry.size, progress)
-            problem = "the connection was dropped"
-        except urllib.error.HTTPError as error:
-            error.close()
-            problem = f"the server answered {error.code} {error.reason}"
-            if error.code < 500:
-                break
-        except urllib.error.URLError as error:
-            problem = f"no connection ({error.reason})"
-            break
-        except (OSError, http.client.HTTPException) as error:
-            problem = f"the connection was dropped ({error})"
-    if _size(partial) < entry.size:
+    if problem := download(url, partial, entry.size, progress=progress):
         raise HypnographError(f"{entry.name}: {problem}. {_advice(url, partial, entry)}")
 
 
-def _receive_once(url: str, partial: Path, size: int, progress: Progress | None) -> None:
-    from importlib.metadata import version
-
-    done = _size(partial)
-    wanted = {"Range": f"bytes={done}-"} if done else {}
-    request = urllib.request.Request(url, headers={"User-Agent": f"hypnograph/{version('hypnograph')}"} | wanted)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-        goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else it begins anew
-        done = done if goes_on else 0
-        with partial.open("ab" if goes_on else "wb") as file:
-            while done <= size and (block := response.read(_BLOCK)):
-                file.write(block)
-                done += len(block)
-                if progress is not None:
-                    progress(done, size)
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
 def _advice(url: str, partial: Path, entry: ReleasedWeights) -> str:
-    done = _size(partial)
+    done = partial.stat().st_size if partial.exists() else 0
     again = f"{done:,} of {entry.size:,} bytes are here, and the same command goes on from there. " if done else ""
     return (
         f"{again}Without network: copy {url} (SHA-256 {entry.sha256}) to {partial.with_suffix('')} and run "
