@@ -1,0 +1,1 @@
+"""Training: splits, sampling, augmentation, objectives, the loop."""
