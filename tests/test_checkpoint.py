@@ -11,13 +11,8 @@ torch = pytest.importorskip("torch")
 
 from hypnograph.checkpoint import CARD, INFO, WEIGHTS, WRITTEN_BY_HAND, export, load, read_info, save  # noqa: E402
 from hypnograph.errors import HypnographError, UnreadableFileError  # noqa: E402
-from hypnograph.models import architectures, create_model  # noqa: E402
-
-
-def small(name: str, **options):
-    torch.manual_seed(0)
-    preset = "small" if "small" in architectures()[name].PRESETS else "default"
-    return create_model(name, preset=preset, **options).eval()
+from hypnograph.models import architectures  # noqa: E402
+from tests.models.test_contract import small  # noqa: E402
 
 
 def random_signals(info, n_windows: int = 2, context: int = 3) -> np.ndarray:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypnograph.errors import HypnographError, UnreadableFileError
-from hypnograph.model_info import ModelInfo
+from hypnograph.model_info import CARD, INFO, WEIGHTS, ModelInfo
 from hypnograph.network import METADATA_KEY, Network, OnnxNetwork, TorchNetwork
 from hypnograph.whole_file import check_output, whole_file
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS, INFO, CARD = "model.safetensors", "model.json", "README.md"
 WRITTEN_BY_HAND = "<!-- What is written below this line is kept when the card is written again. -->"
 
 
@@ -85,7 +84,7 @@ def load(source: str | Path, *, resolution_s: float | None = None, threads: int 
     if not source.is_file():
         raise UnreadableFileError(f"{source}: no such checkpoint; `hypnograph models` lists what there is")
     network = OnnxNetwork(source, threads=threads)
-    if resolution_s is not None and abs(resolution_s - network.info.resolution_s) > 1e-9:
+    if resolution_s is not None and not network.info.gives(resolution_s):
         raise HypnographError(
             f"{source} gives one stage each {network.info.resolution_s:g} s; for {resolution_s:g} s write it again: "
             f"hypnograph export CHECKPOINT {source.name} --resolution {resolution_s:g}"
@@ -109,14 +108,15 @@ def _load_folder(folder: Path, resolution_s: float | None) -> TorchNetwork:
     if not info.architecture:
         raise HypnographError(f"{folder}: its network is none of our architectures; load its ONNX file instead")
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load as tensors_of
 
     model = create_model(info.architecture, **info.config)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        content = (folder / WEIGHTS).read_bytes()
+        model.load_state_dict(tensors_of(content))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UnreadableFileError(f"{folder / WEIGHTS}: not the weights of {info.architecture}: {error}") from error
-    return TorchNetwork(model, info, sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
+    return TorchNetwork(model, info, sha256=hashlib.sha256(content).hexdigest())
 
 
 def at_resolution(info: ModelInfo, resolution_s: float | None) -> ModelInfo:
@@ -127,7 +127,7 @@ def at_resolution(info: ModelInfo, resolution_s: float | None) -> ModelInfo:
     HypnographError
         If the network gives one output for each epoch only, or an epoch has no whole number of such outputs.
     """
-    if resolution_s is None or abs(resolution_s - info.resolution_s) < 1e-9:
+    if resolution_s is None or info.gives(resolution_s):
         return info
     if "sub_epochs" not in info.config:
         raise HypnographError(f"{info.title} gives one stage each {info.input.epoch_s:g} s, no other resolution")

@@ -10,6 +10,9 @@ from hypnograph.errors import HypnographError
 from hypnograph.preprocess import InputSpec
 from hypnograph.stages import AASM_5, SCHEMES, StageScheme
 
+WEIGHTS, INFO, CARD = "model.safetensors", "model.json", "README.md"
+"""The files of a checkpoint."""
+
 FORMAT = 1
 """Of model.json and of the metadata in an ONNX file; a larger number than this is from a newer hypnograph."""
 
@@ -91,6 +94,10 @@ class ModelInfo:
     def resolution_s(self) -> float:
         """Seconds that one output covers."""
         return self.input.epoch_s / self.sub_epochs
+
+    def gives(self, resolution_s: float) -> bool:
+        """Tell whether one output covers so many seconds."""
+        return abs(resolution_s - self.resolution_s) < 1e-9
 
     def to_json(self) -> str:
         """Return this as JSON text."""

@@ -15,6 +15,7 @@ from hypnograph.model_info import ModelInfo
 from hypnograph.windows import pieces, stitch, window_starts
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Floats = NDArray[np.float32]
@@ -78,13 +79,20 @@ class TorchNetwork:
         self.info = info
         self.sha256 = sha256
 
+    @property
+    def device(self) -> "torch.device":
+        """Where its weights are; the CPU if it has none."""
+        import torch
+
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
     def run(self, signals: Floats, state: Floats | None = None) -> tuple[Floats, Floats | None]:
         """See `Network.run`."""
         import torch
 
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(signals, dtype=np.float32))
-            x = x.to(next((p.device for p in self.model.parameters()), torch.device("cpu")))
+            x = x.to(self.device)
             if not self.info.carries_state:
                 return self.model(x).float().cpu().numpy(), None
             before = None if state is None else torch.from_numpy(state).to(x.device)

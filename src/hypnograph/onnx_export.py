@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hypnograph.errors import HypnographError
 from hypnograph.model_info import ModelInfo
-from hypnograph.models import architectures
+from hypnograph.models import carries_state
 from hypnograph.network import METADATA_KEY
 from hypnograph.whole_file import whole_file
 
@@ -104,9 +104,7 @@ class _WithState(nn.Module):
 def _without_training(model: nn.Module) -> nn.Module:
     """Return a copy of the network as it is exported."""
     plain = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    architecture = next((a for a in architectures().values() if type(model) is a.Model), None)
-    carries_state = architecture is not None and architecture.CAUSAL and architecture.reach(model.config) is None
-    return _WithState(plain) if carries_state else plain
+    return _WithState(plain) if carries_state(model) else plain
 
 
 def _epoch_shape(model: nn.Module, metadata: Mapping[str, str]) -> tuple[int, int]:

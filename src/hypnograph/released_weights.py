@@ -8,7 +8,6 @@ only tensors are read from them. Nothing is sent but a GET of the address.
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypnograph import checkpoint
-from hypnograph.checkpoint import CARD, INFO, WEIGHTS
+from hypnograph.cache import cache_folder
 from hypnograph.download import Progress, check_file, download
 from hypnograph.errors import HypnographError, UnreadableFileError
+from hypnograph.model_info import CARD, INFO, WEIGHTS
 from hypnograph.network import Network
 from hypnograph.whole_file import check_output
 
@@ -142,18 +142,6 @@ RELEASED: Mapping[str, ReleasedWeights] = {
 
 
 # What there is on this computer --------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Return where fetched files lie: ``$HYPNOGRAPH_CACHE``, else the system's folder for what can be fetched again."""
-    if given := os.environ.get("HYPNOGRAPH_CACHE"):
-        return Path(given).expanduser()
-    home = Path.home()
-    usual = {
-        "darwin": home / "Library" / "Caches",
-        "win32": Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"),
-    }
-    return Path(os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, home / ".cache")) / "hypnograph"
 
 
 def weights_folder() -> Path:

@@ -10,8 +10,6 @@ the time that importing a tree library would.
 """
 
 import hashlib
-import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hypnograph.cache import cache_folder
 from hypnograph.errors import UnreadableFileError
 from hypnograph.whole_file import whole_file
 
@@ -257,15 +256,3 @@ def _strings(content: bytes) -> Iterator[str]:
 
     plain = zlib.decompress(content) if content[:1] == b"x" else content
     return (argument for _, argument, _ in pickletools.genops(plain) if isinstance(argument, str))
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: HYPNOGRAPH_CACHE, else the platform's own place."""
-    chosen = os.environ.get("HYPNOGRAPH_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "hypnograph" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "hypnograph"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hypnograph"

@@ -12,11 +12,11 @@ from hypnograph.models import architectures, count_parameters, create_model  # n
 NAMES = list(architectures())
 
 
-def small(name: str):
+def small(name: str, **options):
     """Return the architecture's smallest preset with fixed weights, in evaluation mode."""
     torch.manual_seed(0)
     preset = "small" if "small" in architectures()[name].PRESETS else "default"
-    return create_model(name, preset=preset).eval()
+    return create_model(name, preset=preset, **options).eval()
 
 
 def windows(model, n_windows: int = 2, context: int = 3, seed: int = 0):

@@ -14,7 +14,7 @@ import hypnograph  # noqa: E402
 from hypnograph.checkpoint import export, save  # noqa: E402
 from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError  # noqa: E402
 from hypnograph.hypnogram import Hypnogram  # noqa: E402
-from hypnograph.models import architectures, create_model  # noqa: E402
+from hypnograph.models import architectures  # noqa: E402
 from hypnograph.montage import ChannelKind  # noqa: E402
 from hypnograph.preprocess import InputSpec  # noqa: E402
 from hypnograph.recording import Recording, Signal  # noqa: E402
@@ -23,6 +23,7 @@ from hypnograph.simulate import simulate_recording  # noqa: E402
 from hypnograph.stagers import create_stager  # noqa: E402
 from hypnograph.stagers.network import Stager  # noqa: E402
 from hypnograph.stages import W_NREM_REM  # noqa: E402
+from tests.models.test_contract import small  # noqa: E402
 
 NAMES = ["W"] * 4 + ["N1"] * 2 + ["N2"] * 8 + ["N3"] * 6 + ["REM"] * 4
 EEG_100 = InputSpec((ChannelKind.EEG,), 100.0)
@@ -53,12 +54,6 @@ def loud_then_quiet(n_epochs: int = 6, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def simulated() -> Recording:
     return simulate_recording(Hypnogram.from_names(NAMES), seed=3)
-
-
-def small(name: str, **options):
-    torch.manual_seed(0)
-    preset = "small" if "small" in architectures()[name].PRESETS else "default"
-    return create_model(name, preset=preset, **options)
 
 
 class TestAnyModule:

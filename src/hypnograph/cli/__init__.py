@@ -7,6 +7,7 @@ the standard library, click and `hypnograph.errors`: `hypnograph --help` imports
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -51,6 +52,21 @@ def hypnograph(ctx: click.Context, debug: bool) -> None:
     Everything runs on this computer; no recording leaves it.
     """
     ctx.obj = {"debug": debug}
+
+
+def comma_list(value: str, known: Sequence[str], *, at_least_one: bool = False) -> tuple[str, ...]:
+    """Return the words of an option that takes several, with commas, each once.
+
+    Raises
+    ------
+    click.BadParameter
+        If a word is not known, or there is none and one is needed.
+    """
+    words = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    unknown = [word for word in words if word not in known]
+    if unknown or (at_least_one and not words):
+        raise click.BadParameter(f"{''.join(unknown[:1])!r} is not one of {', '.join(known)}")
+    return words
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hypnograph.cli import comma_list
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
@@ -16,11 +17,7 @@ FORMATS = ("png", "svg")
 
 
 def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    formats = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise click.BadParameter(f"{''.join(unknown[:1])!r} is not one of {', '.join(FORMATS)}")
-    return formats
+    return comma_list(value, FORMATS, at_least_one=True)
 
 
 @click.command()

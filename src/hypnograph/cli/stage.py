@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hypnograph.cli import comma_list
+
 if TYPE_CHECKING:
     from hypnograph.batch import Outcome
     from hypnograph.stagers import Staging
@@ -16,11 +18,7 @@ _MARKS = {"staged": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("
 
 
 def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    formats = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
-    return formats
+    return comma_list(value, FORMATS)
 
 
 @click.command()

@@ -118,7 +118,7 @@ def cells_of(network: TorchNetwork, night: Floats) -> Cells | None:
     night : float32 array, shape (n_epochs, channel, sample)
         Prepared as the network's input says.
     """
-    x = torch.from_numpy(np.ascontiguousarray(night))[None].to(next(network.model.parameters()).device)
+    x = torch.from_numpy(np.ascontiguousarray(night))[None].to(network.device)
     with torch.inference_mode():
         if hasattr(network.model, "cell_states"):
             states = network.model.cell_states(x)[0]  # type: ignore[operator]

@@ -146,16 +146,12 @@ def first_layers(network: TorchNetwork) -> tuple[FirstLayer, ...]:
 
     hooks = [module.register_forward_pre_hook(partial(look, name=name)) for name, module in _convolutions(network)]
     with _removed_afterwards(hooks), torch.inference_mode():
-        network.model(probe.to(_device(network)))
+        network.model(probe.to(network.device))
     return (*found.values(), *_filterbanks(network))
 
 
 def _convolutions(network: TorchNetwork) -> list[tuple[str, nn.Module]]:
     return [(n, m) for n, m in network.model.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d)]
-
-
-def _device(network: TorchNetwork) -> torch.device:
-    return next((p.device for p in network.model.parameters()), torch.device("cpu"))
 
 
 def _kernels(module: nn.Module) -> NDArray[np.float64]:
@@ -190,7 +186,7 @@ def _filterbanks(network: TorchNetwork) -> Iterator[FirstLayer]:
         rows = []
         for channel in range(n_channels):
             # Frame i holds bin i alone: what comes out is the gain of each filter at each bin.
-            bins = torch.zeros(1, n_channels, n_bins, n_bins, device=_device(network))
+            bins = torch.zeros(1, n_channels, n_bins, n_bins, device=network.device)
             bins[0, channel] = torch.eye(n_bins)
             with torch.inference_mode():
                 rows.append(module(bins)[0].T.cpu().numpy())
@@ -321,7 +317,7 @@ class _Maps(TorchFunctionMode):
         hooks = [modules[name].register_forward_hook(partial(self._begin, name=name)) for name in self.names]
         with _removed_afterwards(hooks), torch.inference_mode(), self:
             try:
-                self.network.model(epochs[:, None].to(_device(self.network)))
+                self.network.model(epochs[:, None].to(self.network.device))
             except _Enough:
                 return
             for name, output in list(self.following.values()):

@@ -112,18 +112,23 @@ def describe(model: nn.Module, **fields: Any) -> ModelInfo:
     if module is None:
         raise HypnographError(f"{type(model).__name__} is none of our architectures; give its InputSpec")
     config: Any = model.config
-    reach = module.reach(config)
     known: dict[str, Any] = {
         "architecture": module.NAME,
         "config": asdict(config),
         "sub_epochs": getattr(config, "sub_epochs", 1),
-        "reach": reach,
+        "reach": module.reach(config),
         "grid": getattr(module, "grid", lambda _: 1)(config),
-        "carries_state": module.CAUSAL and reach is None,
+        "carries_state": carries_state(model),
     }
     fields.setdefault("input", module.input_spec(config))
     fields.setdefault("scheme", scheme_of(config.n_stages))
     return ModelInfo(**known | fields)
+
+
+def carries_state(model: nn.Module) -> bool:
+    """Tell whether a network of this folder can go on from where it stopped: all that it sees is the past."""
+    module = _module_of(model)
+    return module is not None and module.CAUSAL and module.reach(model.config) is None
 
 
 def is_ours(model: nn.Module) -> bool:

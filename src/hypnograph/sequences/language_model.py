@@ -34,6 +34,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError, UnreadableFileError
+from hypnograph.model_info import CARD, FORMAT, INFO, WEIGHTS
 from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
 from hypnograph.whole_file import whole_file
 from hypnograph.windows import log_softmax
@@ -41,9 +42,6 @@ from hypnograph.windows import log_softmax
 Floats = NDArray[np.float32]
 
 ARCHITECTURE = "stage-gpt"
-FORMAT = 1
-"""Of model.json; a larger number than this is from a newer hypnograph."""
-WEIGHTS, INFO, CARD = "model.safetensors", "model.json", "README.md"
 
 NORM_EPSILON = 1e-5
 FEED_FORWARD = 4

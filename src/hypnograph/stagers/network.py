@@ -206,7 +206,7 @@ def _network(model: Any, spec: InputSpec | None, scheme: StageScheme | None, res
     if not hasattr(model, "info"):
         model = TorchNetwork(model, _described(model, spec, scheme))
     network = cast(Network, model)
-    if resolution_s is not None and abs(resolution_s - network.info.resolution_s) > 1e-9:
+    if resolution_s is not None and not network.info.gives(resolution_s):
         raise HypnographError(
             f"this network gives one stage each {network.info.resolution_s:g} s; set the resolution when it is "
             f"created (sub_epochs=…) or loaded (hypnograph.load(…, resolution_s={resolution_s:g}))"
