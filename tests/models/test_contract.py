@@ -6,8 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from hypnograph.channel_labels import ChannelKind  # noqa: E402
 from hypnograph.errors import HypnographError  # noqa: E402
-from hypnograph.models import architectures, count_parameters, create_model  # noqa: E402
+from hypnograph.models import architectures, count_parameters, create_model, describe  # noqa: E402
+from hypnograph.preprocess import InputSpec  # noqa: E402
 
 NAMES = list(architectures())
 
@@ -123,6 +125,13 @@ def test_unknown_names_list_what_there_is() -> None:
         create_model(NAMES[0], preset="none")
     with pytest.raises(HypnographError, match="n_stages"):
         create_model(NAMES[0], depth_of_field=3)
+
+
+def test_a_network_of_many_channels_can_be_given_its_input() -> None:
+    spec = InputSpec((ChannelKind.EEG,) * 5, 128.0)
+    assert describe(small("usleep", n_channels=5), input=spec).input == spec
+    with pytest.raises(HypnographError, match="say which"):
+        describe(small("usleep", n_channels=5))
 
 
 def test_parameters_are_counted() -> None:

@@ -120,8 +120,11 @@ def describe(model: nn.Module, **fields: Any) -> ModelInfo:
         "grid": getattr(module, "grid", lambda _: 1)(config),
         "carries_state": carries_state(model),
     }
-    fields.setdefault("input", module.input_spec(config))
-    fields.setdefault("scheme", scheme_of(config.n_stages))
+    # Only what is not given is worked out: five channels have no usual kinds.
+    if "input" not in fields:
+        known["input"] = module.input_spec(config)
+    if "scheme" not in fields:
+        known["scheme"] = scheme_of(config.n_stages)
     return ModelInfo(**known | fields)
 
 
