@@ -1,0 +1,195 @@
+"""A folder of your own: recordings and scorings in any format, a folder for each recording or files side by side.
+
+What lies in a folder with one recording belongs to it; elsewhere names tell: night7.edf has night7.xml, night7_A.txt,
+night7-hypnogram.ids. What a scoring's name has beyond that is its scorer ("A").
+
+Without the options, a file is a scoring if its ending says so, or a word of its name such as "hypnogram". Each night is
+a subject of its own: give the option ``subject`` where a person slept several nights, or they fall into several parts
+of a split.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below
+from hypnograph.errors import HypnographError
+from hypnograph.hypnogram_files import hypnogram_suffixes
+from hypnograph.signal_files import recording_suffixes
+
+DATASETS = {
+    "folder": Dataset(
+        title="A folder of recordings and scorings",
+        licence="your own",
+        source="",
+        layout="a folder for each recording and its scoring, or night7.edf beside night7-hypnogram.xml",
+    )
+}
+
+SAME = "same"
+"""The option `scoring` where each recording has its scoring in its own annotations."""
+
+_SCORING_WORDS = {
+    "hypnogram", "hypno", "hyp", "stage", "stages", "staging", "scoring", "scorings", "sleepscoring", "score", "scores",
+    "scorer", "annotation", "annotations", "annot", "events", "profusion", "nsrr",
+}  # fmt: skip
+_RECORDING_WORDS = {"psg", "eeg", "signal", "signals", "recording", "raw"}
+# Endings that lists of subjects and notes have, too: only their names can make them scorings.
+_COMMON_ENDINGS = (".txt", ".csv", ".tsv", ".json", ".npy")
+
+
+def scan(
+    name: str, folder: Path, *, psg: str = "", scoring: str = "", subject: str = "", id: str = ""
+) -> Iterator[Night | Problem]:
+    """Yield the nights of a folder.
+
+    Parameters
+    ----------
+    name, folder
+        See `hypnograph.datasets.scan`.
+    psg, scoring
+        Patterns for paths in the folder, e.g. ``"*/psg.edf"`` and ``"*expert1.txt"``, without regard to case; ``*``
+        stands for any text, folders included. Empty: as the docstring of this file says. ``scoring="same"``: the
+        scoring is in the file of the recording.
+    subject, id
+        Regular expressions, searched in a recording's path in the folder without its ending; the first group, or all
+        that matches, is the subject and the night's id. Empty: the path itself.
+
+    Raises
+    ------
+    HypnographError
+        If `subject` or `id` is no regular expression.
+    """
+    psgs = _recordings(folder, psg, scoring)
+    partners = _partners(folder, psgs, _scorings(folder, scoring, psgs), all_certain=bool(scoring))
+    seen: dict[str, Path] = {}
+    for path in psgs:
+        place = path.relative_to(folder)
+        key, person = _found(id, place), _found(subject, place)
+        scorings, second = _by_scorer([path] if scoring == SAME else partners.get(path, []), path)
+        if key is None or person is None:
+            option = "id" if key is None else "subject"
+            yield Problem(path, f"the pattern of the option {option!r} does not match {_text(place)!r}")
+        elif not scorings:
+            yield Problem(path, "no scoring in its folder or with its name; the option 'scoring' says which it is")
+        elif seen.setdefault(key, path) is not path:
+            yield Problem(path, f"a second recording of night {key}, beside {seen[key].relative_to(folder)}")
+        else:
+            yield Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings)
+        yield from second
+    for file in partners.get(None, []):
+        yield Problem(file, "no recording, or more than one, in its folder or with its name")
+
+
+def _recordings(folder: Path, pattern: str, scoring: str) -> list[Path]:
+    if pattern:
+        return _matching(folder, pattern)
+    found = files_below(folder, recording_suffixes())
+    scorings = set(_matching(folder, scoring))
+    return [path for path in found if path not in scorings and (scoring or not _words(path) & _SCORING_WORDS)]
+
+
+def _scorings(folder: Path, pattern: str, psgs: Iterable[Path]) -> list[Path]:
+    if pattern == SAME:
+        return []
+    found = _matching(folder, pattern) if pattern else files_below(folder, hypnogram_suffixes())
+    recordings = set(psgs)
+    return [path for path in found if path not in recordings]
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    wanted = pattern.lower()
+    return [p for p in files_below(folder, ("",)) if fnmatchcase(p.relative_to(folder).as_posix().lower(), wanted)]
+
+
+def _words(path: Path) -> set[str]:
+    return set(re.split(r"[^a-z]+", path.stem.lower()))
+
+
+def _bare(path: Path) -> str:
+    """Return a name, in lower case, without the words at its end that say what the file is."""
+    parts = re.split(r"([-_. ]+)", path.stem.lower())
+    while parts and parts[-1] in _SCORING_WORDS | _RECORDING_WORDS:
+        parts = parts[:-2]
+    return "".join(parts)
+
+
+_Names = Mapping[str, Sequence[Path]]
+
+
+def _partners(
+    folder: Path, psgs: Sequence[Path], files: Sequence[Path], *, all_certain: bool
+) -> Mapping[Path | None, list[Path]]:
+    """Return the scorings of each recording, and under None those that belong to none.
+
+    A file that may be something else than a scoring (notes.txt) is left out where no name makes it one.
+    """
+    everywhere: dict[str, list[Path]] = defaultdict(list)
+    beside: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for psg in psgs:
+        everywhere[_bare(psg)].append(psg)
+        beside[psg.parent][_bare(psg)].append(psg)
+    counts = Counter(psg.parent for psg in psgs)
+    # The whole folder is nobody's own, unless the recording's name ("psg.edf") could not tell another's.
+    owners = {psg.parent: psg for psg in psgs if counts[psg.parent] == 1 and (psg.parent != folder or not _bare(psg))}
+    partners: dict[Path | None, list[Path]] = defaultdict(list)
+    for file in files:
+        certain = all_certain or file.suffix.lower() not in _COMMON_ENDINGS or bool(_words(file) & _SCORING_WORDS)
+        owner = owners.get(file.parent) if certain else None
+        recording = owner or _namesake(file, beside.get(file.parent, everywhere))
+        if recording or certain:
+            partners[recording].append(file)
+    return partners
+
+
+def _namesake(scoring: Path, psgs: _Names) -> Path | None:
+    """Return the recording whose name a scoring's begins with; None where there is none, or more than one."""
+    name = _bare(scoring)
+    # From its end: night1_v2.txt is night1_v2.edf's before it is night1.edf's, and never night.edf's.
+    ends = [end for end in range(len(name), 0, -1) if not name[end : end + 1].isalnum()]
+    found: Sequence[Path] = next((psgs[name[:end]] for end in ends if name[:end] in psgs), ())
+    return found[0] if len(found) == 1 else None
+
+
+def _by_scorer(files: Sequence[Path], psg: Path) -> tuple[tuple[Scoring, ...], list[Problem]]:
+    """Return one scoring for each scorer, and the files that are too many."""
+    by: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by[_scorer(file, psg) if len(files) > 1 else ""].append(file)
+    scorings = tuple(Scoring(scorer, paths[0]) for scorer, paths in sorted(by.items()))
+    return scorings, [
+        Problem(path, f"a second scoring of {psg.name} by one scorer, beside {paths[0].name}, which is taken")
+        for paths in by.values()
+        for path in paths[1:]
+    ]
+
+
+def _scorer(file: Path, psg: Path) -> str:
+    """Return what a scoring's name says beyond that it is one, and of which recording."""
+    name = _bare(psg)
+    rest = file.stem[len(name) :] if file.stem.lower().startswith(name) else file.stem
+    return "-".join(part for part in re.split(r"[-_. ]+", rest) if part and part.lower() not in _SCORING_WORDS)
+
+
+def _found(pattern: str, place: Path) -> str | None:
+    """Return what a pattern finds in a path without its ending; the path itself where there is no pattern."""
+    if not pattern:
+        return _name_of(place)
+    try:
+        match = re.search(pattern, _text(place))
+    except re.error as error:
+        raise HypnographError(f"the pattern {pattern!r} is not a regular expression: {error}") from error
+    return match and str(match.group(1) if match.re.groups else match.group())
+
+
+def _text(place: Path) -> str:
+    return place.with_suffix("").as_posix()
+
+
+def _name_of(place: Path) -> str:
+    """Return folders and file name in one, without what is said twice: s1/psg.edf and s1/s1-PSG.edf are both s1."""
+    name, above = place.stem[: len(_bare(place))], place.parts[:-1]
+    said = not name or (above and above[-1].lower() == name.lower())
+    return "-".join(above if said else (*above, name)) or place.stem
