@@ -1,0 +1,192 @@
+"""``hypnograph prepare``: nights of datasets into a store that training reads."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hypnograph.cli import comma_list
+
+if TYPE_CHECKING:
+    from hypnograph.datasets import Night, Problem
+    from hypnograph.preprocess import InputSpec
+    from hypnograph.training.preparation import PreparationReport, PreparedOutcome
+
+KINDS = ("eeg", "eog", "emg", "ecg")
+_OF_FOLDER = ("psg", "scoring", "subject", "id")
+_OF_SPEC = ("rate", "band", "epoch", "scaling", "outliers", "outlier_iqr", "resampling")
+
+
+def _parse_sources(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, Path]]:
+    pairs = [value.partition("=") for value in values]
+    if wrong := [value for value, (name, equals, _) in zip(values, pairs, strict=True) if not (name and equals)]:
+        raise click.BadParameter(f"{wrong[0]!r}: write DATASET=FOLDER, e.g. sleep-edf-sc=data/sleep-edf")
+    return [(name, Path(folder)) for name, _, folder in pairs]
+
+
+def _parse_band(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    try:
+        low, high = (float(edge) for edge in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: write LOW,HIGH in Hz, e.g. 0.3,35") from None
+    return low, high
+
+
+@click.command()
+@click.argument("store")
+@click.argument("sources", metavar="DATASET=FOLDER…", nargs=-1, required=True, callback=_parse_sources)
+@click.option("--recipe", metavar="RECIPE", help="Prepare for this recipe: its name, or a TOML file.")
+@click.option("--like", metavar="MODEL", help="Prepare as this checkpoint or ONNX file takes its nights.")
+@click.option("--kinds", metavar="LIST", help="Channels that every night must have: EEG,EOG,EMG,ECG.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Sample rate, Hz.  [128]")
+@click.option("--band", callback=_parse_band, metavar="LOW,HIGH", help="Pass band, Hz.  [unfiltered]")
+@click.option("--epoch", type=click.FloatRange(min=0, min_open=True), help="Length of an epoch, s.  [30]")
+@click.option("--scaling", type=click.Choice(["none", "robust", "standard", "epoch-range"]), help="[none: µV]")
+@click.option("--outliers", type=click.Choice(["keep", "clip", "clip-resampled", "zero-epochs"]), help="[keep]")
+@click.option("--outlier-iqr", type=click.FloatRange(min=0, min_open=True), help="Interquartile ranges.  [20]")
+@click.option("--resampling", type=click.Choice(["spectrum", "polyphase"]), help="[spectrum]")
+@click.option("--crop", type=click.FloatRange(min=0), metavar="MINUTES", help="Wake to keep around sleep.  [all]")
+@click.option(
+    "--crop-order", type=click.Choice(["masked", "unscored-is-sleep"]),
+    help="How unscored epochs count for --crop: AttnSleep's rule, or TinySleepNet's.  [the recipe's, else masked]",
+)  # fmt: skip
+@click.option("--scorers", metavar="LIST", help="Take these scorers only, with commas.  [all]")
+@click.option("--max-derivations", type=click.IntRange(min=1), metavar="N", help="At most N of each kind.  [all]")
+@click.option("--psg", metavar="PATTERN", help="Which files are recordings (dataset 'folder').")
+@click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder').")
+@click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder').")
+@click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder').")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the samples in the store.  [float16]")
+@click.option("--compress", is_flag=True, default=None, help="Smaller files, slower reads.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Nights at once; -1: one a core."
+)
+@click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Skip nights that are there already.")
+@click.option("--overwrite", is_flag=True, help="Prepare again nights that are there.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if anything could not be prepared.")
+@click.pass_context
+def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], **options: Any) -> None:
+    """Prepare the nights of datasets for training, in STORE: a folder, or an address such as s3://bucket/store.
+
+    Signals are chosen, resampled and scaled as the network takes them; scorings are put on the recordings' epochs by
+    their start times. Any datasets can share a store. What is there is skipped, so a preparation that was interrupted
+    goes on by the same command. Recordings are never changed.
+
+    \b
+    Example:
+      hypnograph prepare usleep-store sleep-edf-sc=data/sleep-edf mass-ss3=data/mass --recipe usleep --jobs 2
+      hypnograph prepare store folder=nights --kinds EEG,EOG --rate 128 --scaling robust --outliers clip
+    """  # noqa: D301 (click's \b keeps the lines of the example)
+    from hypnograph.training.preparation import prepare
+
+    spec, crop = _how(store, options)
+    nights, problems = _scanned(sources, {name: options[name] for name in _OF_FOLDER})
+    passed = ("jobs", "cluster", "overwrite", "resume", "max_derivations", "dtype", "compress")
+    given = {name: options[name] for name in passed}
+    scorers = "all" if options["scorers"] is None else tuple(s.strip() for s in options["scorers"].split(","))
+    with _progress(len(nights)) as progress:
+        report = prepare(nights, store, spec, crop=crop, scorers=scorers, progress=progress, **given)
+    _print(report, problems)
+    usable = len(report.outcomes) - len(report.failed)
+    ctx.exit(1 if not usable or (options["strict"] and (report.failed or problems)) else 0)
+
+
+def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", Any]:
+    """Return how nights are prepared: as a recipe, a model, the options or the store that is there say."""
+    from hypnograph.training.cropping import Crop
+    from hypnograph.training.store import find_store
+
+    said = [name for name in ("recipe", "like", "kinds") if options[name] is not None]
+    if len(said) > 1:
+        raise click.UsageError(f"--{said[0]} and --{said[1]} both say how to prepare; give one")
+    if said != ["kinds"] and (loose := [name for name in _OF_SPEC if options[name] is not None]):
+        raise click.UsageError(f"--{loose[0].replace('_', '-')} is used together with --kinds")
+    minutes, order = options["crop"], options["crop_order"]
+    if said == ["recipe"]:
+        from hypnograph.training.recipes import read_recipe
+
+        recipe = read_recipe(options["recipe"])
+        spec, minutes = recipe.input_spec(), recipe.crop_min if minutes is None else minutes
+        order = order or recipe.crop_order
+    elif said == ["like"]:
+        from hypnograph.released_weights import load
+
+        spec = load(options["like"]).info.input
+    elif said == ["kinds"]:
+        spec = _spec(options)
+    elif existing := find_store(store):
+        spec = existing.spec
+    else:
+        raise click.UsageError("say how to prepare: --recipe, --like, or --kinds")
+    return spec, None if minutes is None else Crop(minutes, order or "masked")
+
+
+def _spec(options: Mapping[str, Any]) -> "InputSpec":
+    from hypnograph.channel_labels import ChannelKind
+    from hypnograph.preprocess import InputSpec
+
+    kinds = tuple(ChannelKind(kind.upper()) for kind in comma_list(options["kinds"], KINDS, at_least_one=True))
+    names = {"rate": "sample_rate", "band": "band_hz", "epoch": "epoch_s"}
+    given = {names.get(name, name): options[name] for name in _OF_SPEC if options[name] is not None}
+    return InputSpec(**{"kinds": kinds, "sample_rate": 128.0, **given})
+
+
+def _scanned(
+    sources: list[tuple[str, Path]], of_folder: Mapping[str, str | None]
+) -> tuple[list["Night"], list["Problem"]]:
+    from hypnograph.datasets import Night, scan
+
+    patterns = {name: value for name, value in of_folder.items() if value is not None}
+    if patterns and all(name != "folder" for name, _ in sources):
+        raise click.UsageError(f"--{next(iter(patterns))} is used together with the dataset 'folder'")
+    nights: list[Night] = []
+    problems: list[Problem] = []
+    for name, folder in sources:
+        for found in scan(name, folder, **(patterns if name == "folder" else {})):
+            if isinstance(found, Night):
+                nights.append(found)
+            else:
+                problems.append(found)
+    return nights, problems
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[["PreparedOutcome"], None] | None]:
+    """Yield what shows how many nights are done, where a person watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda _: bar.advance(task)
+
+
+def _print(report: "PreparationReport", problems: list["Problem"]) -> None:
+    store = report.store
+    width = max((len(name) for name in (*store.datasets, "together")), default=0)
+    click.echo(f"{'in the store':<{max(width, 12)}}{'nights':>8}{'subjects':>10}{'hours':>9}{'size, MB':>10}")
+    names = list(store.datasets)
+    for name, part in [(name, store.select(datasets=[name])) for name in names] + [("together", store)] * (
+        len(names) > 1
+    ):
+        hours = sum(night.n_epochs for night in part.nights) * store.spec.epoch_s / 3600
+        size = sum(night.n_bytes for night in part.nights) / 1e6
+        row = f"{len(part.nights):>8,}{len(part.subjects):>10,}{hours:>9,.1f}{size:>10,.1f}"
+        click.echo(f"{name:<{max(width, 12)}}{row}")
+    counts = Counter(outcome.status for outcome in report.outcomes)
+    click.echo(", ".join(f"{counts[status]} {status}" for status in ("prepared", "skipped", "failed")))
+    for outcome in report.failed:
+        click.secho(f"failed: {outcome.key}: {outcome.message}", fg="red", err=True)
+    for problem in problems:
+        click.secho(f"problem: {problem}", fg="yellow", err=True)

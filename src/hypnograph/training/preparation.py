@@ -1,0 +1,397 @@
+"""From the nights of datasets to a store of prepared nights: chosen, resampled, scaled, aligned, written.
+
+Each night is read, prepared and written by one process, which then forgets it, so memory does not grow with their
+number. A night that cannot be prepared is reported and costs no other; a disk that cannot be written stops everything.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypnograph.channel_labels import ChannelKind
+from hypnograph.datasets import Night, dataset
+from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError
+from hypnograph.hypnogram import Hypnogram
+from hypnograph.montage import Derivation, choose_derivations, read_derivation
+from hypnograph.preprocess import InputSpec, without_impossible
+from hypnograph.recording import Recording
+from hypnograph.stages import AASM_5
+from hypnograph.training.cropping import Crop, crop_to_sleep
+from hypnograph.training.store import (
+    CATALOGUE,
+    Entry,
+    SampleType,
+    Store,
+    as_stored,
+    create_store,
+    find_night,
+    find_store,
+    write_catalogue,
+    write_night,
+)
+
+Signals = dict[tuple[ChannelKind, str], NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is taken of each night.
+
+    Parameters
+    ----------
+    crop
+        Wake around sleep that is kept; None: the whole recording.
+    scorers
+        Codes of those whose scorings are kept; ``"all"``: everyone's.
+    max_derivations
+        At most so many of each kind, the best; None: all.
+    overwrite
+        Prepare again what is there.
+    resume
+        Skip nights that are there and were made from the same files in the same way.
+    """
+
+    crop: Crop | None = None
+    scorers: Sequence[str] | Literal["all"] = "all"
+    max_derivations: int | None = None
+    overwrite: bool = False
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_derivations is not None and self.max_derivations < 1:
+            raise HypnographError(f"max_derivations is {self.max_derivations}; a night needs at least 1 of each kind")
+
+
+@dataclass(frozen=True)
+class PreparedOutcome:
+    """What became of one night.
+
+    Parameters
+    ----------
+    key, person
+        ``"dataset/id"`` and ``"dataset/subject"``.
+    status
+        ``"skipped"``: it was there already.
+    message
+        Why not, where it failed.
+    entry
+        The attributes of the night in the store; None where it failed.
+    """
+
+    key: str
+    person: str
+    status: Literal["prepared", "skipped", "failed"]
+    message: str = ""
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class PreparationReport:
+    """What became of all nights, and the store with what it has now."""
+
+    store: Store
+    outcomes: tuple[PreparedOutcome, ...]
+
+    def count(self, status: str) -> int:
+        """Return how many nights have this status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+    @property
+    def failed(self) -> tuple[PreparedOutcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+
+def prepare(
+    nights: Iterable[Night],
+    address: str | Path,
+    spec: InputSpec,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    crop: Crop | None = None,
+    scorers: Sequence[str] | Literal["all"] = "all",
+    max_derivations: int | None = None,
+    dtype: SampleType | None = None,
+    chunk_epochs: int | None = None,
+    compress: bool | None = None,
+    progress: Callable[[PreparedOutcome], None] | None = None,
+) -> PreparationReport:
+    """Prepare nights, of any datasets, into one store, which is made if it is not there.
+
+    Parameters
+    ----------
+    nights
+        Read one by one.
+    address
+        Of the store, see `create_store`.
+    spec
+        How the nights are prepared; all its channel kinds are required.
+    jobs
+        Processes on this computer; -1: one for each core.
+    cluster
+        Address of a Dask scheduler (extra ``cluster``); replaces `jobs`. Its workers must see the same files.
+    overwrite, resume, crop, scorers, max_derivations
+        See `Choices`.
+    dtype, chunk_epochs, compress
+        See `Storage`; None: as the store has it, or its default.
+    progress
+        Called with each outcome as it is ready.
+
+    Returns
+    -------
+    PreparationReport
+
+    Raises
+    ------
+    HypnographError
+        If the store is prepared otherwise, or a choice is impossible.
+    OSError
+        If the store cannot be written; what was prepared until then counts.
+    """
+    choices = Choices(crop, scorers, max_derivations, overwrite, resume)
+    existing = find_store(address)
+    layout: dict[str, Any] = {} if existing is None else asdict(existing.storage)
+    wanted = {"dtype": dtype, "chunk_epochs": chunk_epochs, "compress": compress}
+    layout |= {name: value for name, value in wanted.items() if value is not None}
+    store = create_store(address, spec, **{name: layout[name] for name in wanted if name in layout})
+    if overwrite:
+        # Its nights are about to change; until they have, they are looked for.
+        store.storage.remove(CATALOGUE)
+    outcomes: list[PreparedOutcome] = []
+    try:
+        with closing(_run(_unique(nights, outcomes), store, choices, jobs, cluster)) as running:
+            for outcome in running:
+                outcomes.append(outcome)
+                if progress is not None:
+                    progress(outcome)
+    finally:
+        # Also after an interruption: what is complete counts.
+        store = write_catalogue(find_store(address) or store, (o.entry for o in outcomes if o.entry is not None))
+    return PreparationReport(store, tuple(sorted(outcomes, key=lambda outcome: outcome.key)))
+
+
+def _unique(nights: Iterable[Night], outcomes: list[PreparedOutcome]) -> Iterator[Night]:
+    """Yield the nights, each once: two processes must not write to one place."""
+    seen = set()
+    for night in nights:
+        key = f"{night.dataset}/{night.id}"
+        if key in seen:
+            person = f"{night.dataset}/{night.subject}"
+            outcomes.append(PreparedOutcome(key, person, "failed", "there is another night of this name; only one is"))
+        else:
+            seen.add(key)
+            yield night
+
+
+def _run(
+    nights: Iterable[Night], store: Store, choices: Choices, jobs: int, cluster: str | None
+) -> Generator[PreparedOutcome]:
+    # A worker needs the place and the kind of the store, not the nights that it has.
+    empty = replace(store, nights=())
+    if cluster is None and jobs == 1:
+        yield from (prepare_night(night, empty, choices) for night in nights)
+        return
+    import joblib
+
+    with _backend(cluster):
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(joblib.delayed(prepare_night)(night, empty, choices) for night in nights)
+
+
+@contextmanager
+def _backend(cluster: str | None) -> Iterator[None]:
+    """Let joblib's calls go to a Dask scheduler, where one is given."""
+    if cluster is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise HypnographError("--cluster needs Dask: pip install 'hypnograph[cluster]'") from None
+    import joblib
+
+    with Client(cluster), joblib.parallel_config("dask"):
+        yield
+
+
+# One night ------------------------------------------------------------------------------------------------------------
+
+
+def prepare_night(night: Night, store: Store, choices: Choices) -> PreparedOutcome:
+    """Prepare one night into a store; what is wrong with its files becomes the outcome.
+
+    Raises
+    ------
+    OSError
+        If the store cannot be written.
+    """
+    key, person = f"{night.dataset}/{night.id}", f"{night.dataset}/{night.subject}"
+    known = find_night(store, night.dataset, night.id)
+    try:
+        made_from = _fingerprint(night, choices)
+        if known is not None and not choices.overwrite:
+            if choices.resume and known["made_from"] == made_from:
+                return PreparedOutcome(key, person, "skipped", entry=known)
+            raise HypnographError(
+                "it is in the store, from other files, or with other choices (crop, scorers …); --overwrite replaces it"
+            )
+        entry, signals, stages = _read(night, store, choices)
+    except (HypnographError, OSError, MemoryError) as error:
+        return PreparedOutcome(key, person, "failed", _one_line(error))
+    except Exception as error:  # a defect of ours must not cost the other nights
+        return PreparedOutcome(key, person, "failed", f"unexpected {type(error).__name__}: {_one_line(error)}")
+    complete = write_night(store, entry | {"made_from": made_from}, signals, stages)
+    return PreparedOutcome(key, person, "prepared", entry=complete)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fingerprint(night: Night, choices: Choices) -> str:
+    """Return a hash of what the night is made from: its files by size and time of change, and the choices."""
+    files = [night.psg, *(scoring.path for scoring in night.scorings)]
+    states = [(state.st_size, state.st_mtime_ns) for state in map(Path.stat, files)]
+    identity = (night.subject, night.family, night.visit, night.disorder, night.scorers)
+    taken = {name: value for name, value in asdict(choices).items() if name not in ("overwrite", "resume")}
+    return hashlib.sha256(json.dumps([states, identity, taken]).encode()).hexdigest()
+
+
+def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals, NDArray[np.int8]]:
+    spec = store.spec
+    recording = night.recording()
+    chosen, doubts = choose(recording, spec.kinds, dataset(night.dataset).derivations, choices.max_derivations)
+    signals: Signals = {}
+    rates: dict[str, float] = {}
+    for derivation in chosen:
+        derived = read_derivation(recording, derivation)
+        doubts += derived.warnings
+        rates[derivation.name] = derived.sample_rate
+        epochs = spec.prepare(without_impossible(derived.amplitude_uv), derived.sample_rate)
+        # Four times smaller than while it was worked on, and the next derivation needs the room.
+        signals[derivation.kind, derivation.name] = as_stored(epochs, store.storage.dtype)
+    # Rounding of the sample rates may lack one epoch at the end of some.
+    n_epochs = min(len(epochs) for epochs in signals.values())
+    if n_epochs == 0:
+        raise UnusableSignalError(f"the recording lasts {recording.duration_s:g} s, less than an epoch")
+    hypnograms = _hypnograms(night, recording, spec, n_epochs, choices.scorers)
+    first, past_last = _cropped(hypnograms, choices.crop, n_epochs)
+    kept = {key: epochs[first:past_last] for key, epochs in signals.items()}
+    stages = np.stack([hypnogram.stages[first:past_last] for hypnogram in hypnograms])
+    entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], first * spec.epoch_s)
+    entry |= {
+        "derivations": [_described(derivation, rates[derivation.name]) for derivation in chosen],
+        "warnings": [*recording.warnings, *doubts],
+    }
+    return entry, kept, stages
+
+
+def choose(
+    recording: Recording,
+    kinds: Sequence[ChannelKind],
+    preferred: Mapping[ChannelKind, Sequence[str]],
+    most: int | None = None,
+) -> tuple[list[Derivation], tuple[str, ...]]:
+    """Choose the derivations of a night: of each kind those that its dataset names, else all usable ones.
+
+    Parameters
+    ----------
+    recording
+        Of the night.
+    kinds
+        All are required.
+    preferred
+        Common names by kind, e.g. of `Dataset.derivations`; those that the recording lacks are left out.
+    most
+        At most so many of each kind; None: all.
+
+    Returns
+    -------
+    tuple
+        The derivations in the order of the kinds, best first, and notes in words.
+
+    Raises
+    ------
+    MissingChannelError
+        If there is none of a kind; the message names the signals present.
+    """
+    chosen: list[Derivation] = []
+    notes: tuple[str, ...] = ()
+    for kind in kinds:
+        names = preferred.get(kind, ())
+        found = tuple(dict.fromkeys(d for name in names for d in _named(recording, kind, name)))
+        if names and not found:
+            notes += (f"none of the dataset's {kind} derivations ({', '.join(names)}) is there; all usable ones taken",)
+        if not found:
+            found = choose_derivations(recording, kinds=(kind,), required=(kind,)).of(kind)
+        chosen += found[:most]
+    return chosen, notes
+
+
+def _named(recording: Recording, kind: ChannelKind, name: str) -> tuple[Derivation, ...]:
+    wish: dict[str, Any] = {kind.lower(): name}
+    try:
+        return choose_derivations(recording, kinds=(kind,), required=(), **wish).of(kind)
+    except (MissingChannelError, UnusableSignalError):
+        return ()
+
+
+def _hypnograms(
+    night: Night, recording: Recording, spec: InputSpec, n_epochs: int, wanted: Sequence[str] | Literal["all"]
+) -> list[Hypnogram]:
+    """Read the scorings and put them on the recording's grid of epochs, by their start times."""
+    scorers = [scorer for scorer in night.scorers if wanted == "all" or scorer in wanted]
+    if not scorers:
+        whose = "a scoring" if wanted == "all" else f"a scoring by {', '.join(wanted)}"
+        raise HypnographError(f"the night has not {whose}; there are: {', '.join(night.scorers) or 'none'}")
+    aligned = []
+    for scorer in scorers:
+        hypnogram = night.hypnogram(scorer, recording=recording)
+        if hypnogram.scheme != AASM_5:
+            raise HypnographError(f"the scoring is in {hypnogram.scheme.name}; the store takes the five AASM stages")
+        aligned.append(replace(hypnogram.align(recording.start, n_epochs, spec.epoch_s), scorer=scorer))
+    if not any(hypnogram.scored.any() for hypnogram in aligned):
+        raise HypnographError("no epoch of the recording is scored")
+    return aligned
+
+
+def _cropped(hypnograms: Sequence[Hypnogram], crop: Crop | None, n_epochs: int) -> tuple[int, int]:
+    """Return what is kept: all that is near the sleep that any scorer saw."""
+    if crop is None:
+        return 0, n_epochs
+    kept = [crop_to_sleep(h, crop.minutes, order=crop.order) for h in hypnograms if h.scored.any()]
+    return min(first for first, _ in kept), max(past_last for _, past_last in kept)
+
+
+def _entry(night: Night, recording: Recording, scorers: list[str], shift_s: float) -> Entry:
+    from datetime import timedelta
+
+    start = None if recording.start is None else recording.start + timedelta(seconds=shift_s)
+    return {
+        "dataset": night.dataset,
+        "id": night.id,
+        "subject": night.subject,
+        "family": night.family,
+        "visit": night.visit,
+        "disorder": night.disorder,
+        "licence": dataset(night.dataset).licence,
+        "scorers": scorers,
+        # The hour matters to sleep; a date could tell who it was.
+        "clock": None if start is None else start.time().isoformat(timespec="seconds"),
+        "source": recording.source,
+        "simulated": recording.is_simulated,
+    }
+
+
+def _described(derivation: Derivation, sample_rate: float) -> Entry:
+    kind, name, reason = str(derivation.kind), derivation.name, derivation.reason
+    return {"kind": kind, "name": name, "sample_rate": sample_rate, "reason": reason}

@@ -1,0 +1,100 @@
+"""``hypnograph prepare``: a table of what the store has, and problems that do not pass in silence."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hypnograph.cli import hypnograph
+from hypnograph.training.store import open_store
+from tests.datasets.trees import write_psg, write_scoring
+
+HOW = ("--kinds", "EEG,EOG", "--rate", "64")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(hypnograph, ["prepare", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Path:
+    for name in ("s1n1", "s1n2", "s2n1"):
+        write_psg(tmp_path / "in" / f"{name}.edf", ("C4-M1", "E1-M2"), sample_rate=64.0)
+        write_scoring(tmp_path / "in" / f"{name}-Hypnogram.edf")
+    return tmp_path / "in"
+
+
+def test_the_nights_of_a_folder_become_a_store(tmp_path: Path, nights: Path) -> None:
+    result = run(tmp_path / "store", f"folder={nights}", *HOW, "--subject", r"s\d", "--scaling", "robust")
+    assert result.exit_code == 0, result.output
+    store = open_store(tmp_path / "store")
+    assert store.subjects == ("folder/s1", "folder/s2")
+    assert (store.spec.sample_rate, store.spec.scaling) == (64.0, "robust")
+    (row,) = [line for line in result.output.splitlines() if line.startswith("folder")]
+    # 3 nights of 6 epochs, 2 derivations of 1,920 samples of 2 bytes in each
+    assert row.split()[1:] == ["3", "2", "0.1", "0.1"]
+    assert "3 prepared, 0 skipped, 0 failed" in result.output
+
+
+def test_the_same_command_again_skips_and_a_store_that_is_there_says_how(tmp_path: Path, nights: Path) -> None:
+    run(tmp_path / "store", f"folder={nights}", *HOW)
+    assert "0 prepared, 3 skipped, 0 failed" in run(tmp_path / "store", f"folder={nights}").output
+    assert "3 prepared, 0 skipped, 0 failed" in run(tmp_path / "store", f"folder={nights}", "--overwrite").output
+
+
+def test_what_cannot_be_prepared_is_named_and_fails_only_a_strict_run(tmp_path: Path, nights: Path) -> None:
+    (nights / "s1n2.edf").write_bytes((nights / "s1n2.edf").read_bytes()[:300])
+    (nights / "s2n1-Hypnogram.edf").unlink()
+    result = run(tmp_path / "store", f"folder={nights}", *HOW)
+    assert result.exit_code == 0
+    assert "failed: folder/s1n2" in result.output
+    assert "s2n1.edf: no scoring" in result.output
+    assert run(tmp_path / "store", f"folder={nights}", *HOW, "--strict").exit_code == 1
+
+
+def test_a_run_that_prepares_nothing_fails(tmp_path: Path, nights: Path) -> None:
+    assert run(tmp_path / "store", f"folder={nights}", "--kinds", "EMG", "--rate", "64").exit_code == 1
+
+
+def test_nights_are_prepared_as_a_model_takes_them(tmp_path: Path, nights: Path, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from hypnograph.channel_labels import ChannelKind
+    from hypnograph.preprocess import InputSpec
+
+    spec = InputSpec((ChannelKind.EOG,), 50.0, context=35)
+    monkeypatch.setattr(
+        "hypnograph.released_weights.load", lambda name: SimpleNamespace(info=SimpleNamespace(input=spec))
+    )
+    assert run(tmp_path / "store", f"folder={nights}", "--like", "some-weights").exit_code == 0
+    store = open_store(tmp_path / "store")
+    assert (store.spec.kinds, store.spec.sample_rate) == ((ChannelKind.EOG,), 50.0)
+
+
+def test_a_recipe_says_how_and_how_much(tmp_path: Path, nights: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('crop_min = 0.5\n[network]\narchitecture = "tinysleepnet"\n')
+    result = run(tmp_path / "store", f"folder={nights}", "--recipe", tmp_path / "recipe.toml")
+    assert result.exit_code == 0, result.output
+    store = open_store(tmp_path / "store")
+    assert store.spec.sample_rate == 100.0
+    # W N1 N2 N3 REM and one that is not scored: half a minute around sleep ends with REM.
+    assert store.nights[0].hypnogram().names == ["W", "N1", "N2", "N3", "REM"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("folder",), "write DATASET=FOLDER"),
+        (("folder=in",), "say how to prepare"),
+        (("folder=in", *HOW, "--like", "x"), "give one"),
+        (("folder=in", "--like", "x", "--rate", "64"), "together with --kinds"),
+        (("folder=in", "--kinds", "EEG,EAR"), "'ear' is not one of"),
+        (("folder=in", *HOW, "--band", "35"), "LOW,HIGH"),
+        (("sleep-edf-sc=in", *HOW, "--subject", "x"), "the dataset 'folder'"),
+    ],
+)
+def test_what_does_not_fit_together_is_said(tmp_path: Path, nights: Path, arguments: tuple, message: str) -> None:
+    result = run(tmp_path / "store", *(part.replace("=in", f"={nights}") for part in arguments))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "store").exists()
