@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench experiments docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,9 +42,15 @@ bench: $(VENV)/dev ## speed beside MNE + YASA and braindecode, 2,000 mutated fil
 	$(BIN)/python benchmarks/usleep_speed.py
 	$(BIN)/python benchmarks/fuzz.py --count 2000 --seed 1
 	$(BIN)/python benchmarks/simulation_realism.py
+	$(BIN)/python benchmarks/store_speed.py
+	$(BIN)/python benchmarks/training_speed.py
+
+experiments: $(VENV)/dev ## each network learns on simulated nights; W against N3 on real ones where ../shared is (an hour)
+	$(BIN)/python benchmarks/simulated_learning.py experiments-output
+	test ! -d ../shared/data || $(BIN)/python benchmarks/wake_n3.py ../shared/data
 
 docs: $(VENV)/dev ## write the commands' help into docs/reference/commands.md
 	$(BIN)/python docs/write_reference.py
 
 clean: ## remove the virtual environment and the demo's output
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output experiments-output

@@ -65,7 +65,8 @@ def load(source: str | Path, *, resolution_s: float | None = None, threads: int 
     Parameters
     ----------
     source
-        Folder of a checkpoint (needs PyTorch), or an ONNX file that `hypnograph export` wrote (does not).
+        Folder of a checkpoint or of a training (needs PyTorch), or an ONNX file that `hypnograph export` wrote (does
+        not). Of a training its best checkpoint is loaded, the last one where none was judged.
     resolution_s
         Seconds for each output, where the network can be asked for other than an epoch's.
     threads
@@ -80,7 +81,7 @@ def load(source: str | Path, *, resolution_s: float | None = None, threads: int 
     """
     source = Path(source)
     if source.is_dir():
-        return _load_folder(source, resolution_s)
+        return _load_folder(_checkpoint_of(source), resolution_s)
     if not source.is_file():
         raise UnreadableFileError(f"{source}: no such checkpoint; `hypnograph models` lists what there is")
     network = OnnxNetwork(source, threads=threads)
@@ -90,6 +91,11 @@ def load(source: str | Path, *, resolution_s: float | None = None, threads: int 
             f"hypnograph export CHECKPOINT {source.name} --resolution {resolution_s:g}"
         )
     return network
+
+
+def _checkpoint_of(folder: Path) -> Path:
+    """Return the folder itself, if it is a checkpoint; else that of the training whose folder it is."""
+    return next((place for place in (folder, folder / "best", folder / "last") if (place / INFO).is_file()), folder)
 
 
 def read_info(folder: str | Path) -> ModelInfo:

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -352,3 +355,46 @@ class TestObjective:
     def test_an_unknown_option_is_refused_with_those_that_exist(self) -> None:
         with pytest.raises(HypnographError, match=r"dice has no option 'gamma'\. There are: smoothing, per, form"):
             create_objective("dice", gamma=2.0)
+
+
+class TestMass:
+    """Losses of parts of a batch, weighted by their masses, are that of the batch: steps are computed in parts so."""
+
+    @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.options.get("per") != "batch"], ids=str)
+    @both_kinds
+    @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 6), min_size=1, max_size=3))
+    @settings(max_examples=20, deadline=None)
+    def test_losses_of_parts_add_up_to_that_of_the_whole(
+        self, loss: Objective, soft: bool, seed: int, cuts: list[int]
+    ) -> None:
+        # Oracle: the loss of all six windows at once; parts may be empty, and windows without a scored epoch.
+        generator = torch.Generator().manual_seed(seed)
+        logits = torch.randn(6, 4, 5, dtype=torch.float64, generator=generator)
+        stages = torch.randint(-1, 5, (6, 4), generator=generator)
+        stages[torch.rand(6, generator=generator) < 0.3] = -1
+        targets = disagreeing(stages) if soft else stages
+        borders = [0, *sorted(cuts), 6]
+        parts = [slice(first, past) for first, past in pairwise(borders)]
+        whole = loss.mass(targets, 5)
+        total = sum(loss.mass(targets[part], 5) * loss(logits[part], targets[part]) for part in parts)
+        assert sum(loss.mass(targets[part], 5) for part in parts) == pytest.approx(whole)
+        assert float(total) == pytest.approx(whole * float(loss(logits, targets)))
+
+    @both_kinds
+    def test_it_is_the_scored_epochs_their_weights_or_the_scored_windows(self, soft: bool, stages: Tensor) -> None:
+        targets = probabilities_of(stages) if soft else stages
+        scored = stages[stages >= 0]
+        weights = sum(WEIGHTS[stage] for stage in scored.tolist())
+        masses = {
+            ("focal",): len(scored),
+            ("cross_entropy",): len(scored),
+            ("cross_entropy", ("stage_weights", WEIGHTS)): weights,
+            ("cross_entropy", ("stage_weights", WEIGHTS), ("normalise", "scored")): len(scored),
+            ("dice",): 2,
+        }
+        for (name, *options), mass in masses.items():
+            assert create_objective(name, **dict(options)).mass(targets, 5) == pytest.approx(mass)
+
+    def test_dice_of_a_whole_batch_has_none(self, stages: Tensor) -> None:
+        with pytest.raises(HypnographError, match="use per='window'"):
+            create_objective("dice", per="batch").mass(stages, 5)

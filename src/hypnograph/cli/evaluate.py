@@ -62,7 +62,7 @@ def command(
     if csv is not None:
         check_output(csv, inputs=(reference, predicted), overwrite=overwrite)
     pairing = _pair(reference, predicted)
-    nights, notes = _read(pairing, _scheme(scheme), reading)
+    nights, notes = _read(pairing, merging_scheme(scheme), reading)
     evaluation = evaluate_nights(nights, ignore=ignore, wake_trim_min=wake_trim_min, seed=seed)
     if csv is not None:
         _write_csv(evaluation, csv)
@@ -87,7 +87,8 @@ def _pair(reference: Path, predicted: Path) -> "Pairing":
     return pair_files(reference, predicted, suffixes=suffixes)
 
 
-def _scheme(name: str | None) -> "StageScheme | None":
+def merging_scheme(name: str | None) -> "StageScheme | None":
+    """Return the scheme that a user names; None if none is named."""
     from hypnograph.stages import SCHEMES
 
     if name is None:

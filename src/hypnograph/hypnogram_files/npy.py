@@ -57,6 +57,11 @@ def _member(path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             found = [name for name in _NAMES if name in sizes] or (list(sizes) if len(sizes) == 1 else [])
+            if found and "y_pred" in sizes:
+                # TinySleepNet writes both into one file: taken for a prediction, the reference would agree with itself.
+                raise UnreadableFileError(
+                    f"it holds a reference ({found[0]}) and a prediction (y_pred); save the one that is meant by itself"
+                )
             if not found:
                 raise UnreadableFileError(
                     f"none of its arrays ({', '.join(list(sizes)[:10])}) is called {', '.join(_NAMES)}"

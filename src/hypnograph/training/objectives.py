@@ -209,6 +209,32 @@ class Objective:
         """Return the loss, a scalar."""
         return OBJECTIVES[self.name](logits, targets, **self.options)
 
+    def mass(self, targets: Tensor, n_stages: int) -> float:
+        """Return what the loss is divided by: losses of parts of a batch, weighted by it, give that of the batch.
+
+        Raises
+        ------
+        HypnographError
+            If the loss cannot be put together from parts: ``dice`` of a whole batch.
+        """
+        return float(_mass(self, targets, n_stages))
+
+
+def _mass(objective: "Objective", targets: Tensor, n_stages: int) -> Tensor:
+    probabilities, scored = _masked(torch.zeros(*_epochs(targets), n_stages), targets)[1:]
+    options = objective.options
+    if objective.name == "dice":
+        if options.get("per", "window") == "batch":
+            raise HypnographError("dice of a whole batch cannot be summed over parts of it; use per='window'")
+        return scored.reshape(len(scored), math.prod(scored.shape[1:])).any(-1).sum()
+    if objective.name == "focal" or options.get("normalise", "weights") == "scored":
+        return scored.sum()
+    return (_weights_like(probabilities, options.get("stage_weights")) * probabilities).sum()
+
+
+def _epochs(targets: Tensor) -> torch.Size:
+    return targets.shape[:-1] if targets.is_floating_point() else targets.shape
+
 
 def create_objective(name: str, **options: Any) -> Objective:
     """Create an objective, e.g. ``create_objective("cross_entropy", stage_weights=(1, 1.5, 1, 1, 1))``.

@@ -1,0 +1,142 @@
+"""Who takes part in a comparison: recipes to train, networks that are trained, and stagers as they are."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypnograph.errors import HypnographError
+from hypnograph.network import Network
+from hypnograph.preprocess import InputSpec
+from hypnograph.released_weights import load, locate
+from hypnograph.stagers import StagerLike, create_stager, stagers
+from hypnograph.training.cropping import Crop
+from hypnograph.training.recipes import Recipe, read_recipe, recipe_names
+from hypnograph.training.run_folder import SPLIT, best_checkpoint
+from hypnograph.training.splits import Split, read_split
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """One stager of a comparison.
+
+    Parameters
+    ----------
+    name
+        Of its rows and its folder.
+    recipe
+        Is trained in each fold.
+    network
+        Is trained already.
+    stager
+        Takes the recordings as they are.
+    path
+        File or folder of the network, where it has one.
+    split
+        Whom the network was trained on, where that is known.
+    """
+
+    name: str
+    recipe: Recipe | None = None
+    network: Network | None = None
+    stager: StagerLike | None = None
+    path: Path | None = None
+    split: Split | None = None
+
+    @property
+    def spec(self) -> InputSpec | None:
+        """How nights are prepared for it; None: it prepares them itself."""
+        if self.recipe is not None:
+            return self.recipe.input_spec()
+        return None if self.network is None else self.network.info.input
+
+    @property
+    def crop(self) -> Crop | None:
+        """Wake around sleep that it sees; None: the whole recording."""
+        minutes = None if self.recipe is None else self.recipe.crop_min
+        return None if minutes is None else Crop(minutes)
+
+    @property
+    def combinations(self) -> int | None:
+        """How many channel combinations vote; None: all. What is trained on the first derivation is tested on it."""
+        return 1 if self.recipe is not None and self.recipe.derivations == "first" else None
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        if self.recipe is not None:
+            return f"trained in each fold: {self.recipe.title or self.recipe.network.architecture}"
+        if self.network is not None:
+            return f"trained before: {self.network.info.title}"
+        return "as it is, not trained here"
+
+
+def find_entrants(given: Mapping[str, Any] | Sequence[Any], settings: Sequence[str] = ()) -> tuple[Entrant, ...]:
+    """Find out what is meant by each stager.
+
+    Parameters
+    ----------
+    given
+        By name, or in a sequence: a recipe (its name or TOML file), a checkpoint (a folder, the folder of a training,
+        an ONNX file or the name of weights), the name of a stager (``"yasa"``, ``"ensemble"``); or a `Recipe`, a
+        `Network`, anything that stages a recording. A text may be ``"NAME=WHAT"``.
+    settings
+        ``"KEY=VALUE"`` for all recipes.
+
+    Raises
+    ------
+    HypnographError
+        If nobody takes part, something is none of these, or two have one name.
+    """
+    named = list(given.items()) if isinstance(given, Mapping) else [_named(one) for one in given]
+    if not named:
+        raise HypnographError("there is no stager to compare; give recipes, checkpoints or names such as 'yasa'")
+    entrants = [_entrant(name, what, settings) for name, what in named]
+    names = [entrant.name for entrant in entrants]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise HypnographError(f"{name!r} cannot be a stager's name: use letters, digits and . _ + -, as NAME=WHAT")
+        if names.count(name) > 1:
+            raise HypnographError(f"two stagers are called {name!r}; write NAME=WHAT to tell them apart")
+    if settings and not any(entrant.recipe for entrant in entrants):
+        raise HypnographError(f"--set {settings[0]}: there is no recipe among the stagers")
+    return tuple(entrants)
+
+
+def _named(what: Any) -> tuple[str, Any]:
+    if not isinstance(what, str) or Path(what).exists():
+        return "", what
+    name, equals, rest = what.partition("=")
+    return (name, rest) if equals else ("", what)
+
+
+def _entrant(name: str, what: Any, settings: Sequence[str]) -> Entrant:
+    if isinstance(what, Recipe):
+        return Entrant(name or what.network.architecture, recipe=what)
+    if isinstance(what, (str, Path)):
+        return _from_text(name, str(what), settings)
+    if hasattr(what, "info") and hasattr(what, "run"):
+        return Entrant(name or what.info.title, network=what)
+    if hasattr(what, "stage"):
+        return Entrant(name or type(what).__name__, stager=what)
+    raise HypnographError(f"a {type(what).__name__} is no recipe, no network and cannot stage a recording")
+
+
+def _from_text(name: str, text: str, settings: Sequence[str]) -> Entrant:
+    if text.endswith(".toml") or text in recipe_names():
+        return Entrant(name or Path(text).name.removesuffix(".toml"), recipe=read_recipe(text, settings))
+    if text in stagers() and text != "network":
+        return Entrant(name or text, stager=create_stager(text))
+    path = Path(text) if Path(text).exists() else locate(text)
+    if path is None:
+        raise HypnographError(
+            f"{text!r} is no recipe ({', '.join(recipe_names())}), no stager ({', '.join(stagers())}), no checkpoint "
+            "or ONNX file, and no weights that `hypnograph models` lists"
+        )
+    folder = best_checkpoint(path) if path.is_dir() else path
+    run = folder.parent if folder.name in ("best", "last") else folder
+    split = read_split(run / SPLIT) if (run / SPLIT).is_file() else None
+    return Entrant(name or run.resolve().name.removesuffix(".onnx"), network=load(folder), path=folder, split=split)

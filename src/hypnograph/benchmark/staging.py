@@ -1,0 +1,248 @@
+"""Every stager stages the nights of all test parts; what is done already is not done again.
+
+The folder of a comparison holds ``splits/`` (one file for each fold), ``stores/`` (prepared nights, one store for each
+way of preparing) and ``stagers/NAME/``: a folder for each fold of a recipe, ``predictions/`` of all others.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from hypnograph.benchmark.entrants import Entrant
+from hypnograph.benchmark.preparing import Prepared, Say, prepare_all
+from hypnograph.benchmark.references import Reference
+from hypnograph.errors import HypnographError
+from hypnograph.hypnogram_files import write_hypnogram
+from hypnograph.network import Network
+from hypnograph.stagers import StagerLike
+from hypnograph.training.cross_validation import PREDICTIONS, Fold, run_fold
+from hypnograph.training.loop import Machine
+from hypnograph.training.loop import Report as TrainingReport
+from hypnograph.training.prediction_files import PREDICTED, Options, PredictedNight, file_name, predict, write_rows
+from hypnograph.training.recipes import Recipe, recipe_toml
+from hypnograph.training.run_folder import RECIPE, SPLIT
+from hypnograph.training.splits import Split
+from hypnograph.training.store import Store
+from hypnograph.whole_file import whole_file
+
+STAGERS: Final = "stagers"
+FACTS: Final = "facts.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What all stagers have to do, and how.
+
+    Parameters
+    ----------
+    references
+        Of all nights.
+    splits
+        Of the folds; empty where nobody is trained.
+    tested
+        Subjects of all test parts.
+    out
+        Folder of the comparison.
+    jobs
+        Nights and folds at a time.
+    machine
+        Where recipes are trained.
+    training, say
+        Are told how far a training is (with one job), and in words what is done.
+    """
+
+    references: Sequence[Reference]
+    splits: Sequence[Split]
+    tested: set[str]
+    out: Path
+    jobs: int = 1
+    machine: Machine | None = None
+    training: TrainingReport = lambda progress: None
+    say: Say = lambda text: None
+
+    @property
+    def nights(self) -> list[Reference]:
+        """The nights of the tested subjects."""
+        return [one for one in self.references if one.person in self.tested]
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """What became of one stager.
+
+    Parameters
+    ----------
+    entrant
+        Which.
+    folders
+        Of its predictions.
+    prepared
+        What it saw; None: the recordings as they are.
+    failed
+        Nights that it did not stage, and why.
+    problem
+        Why it is not compared; empty if it is.
+    """
+
+    entrant: Entrant
+    folders: tuple[Path, ...]
+    prepared: Prepared | None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A piece of work: whose, what it is called, what to call, and whether another process may do it."""
+
+    stager: str
+    title: str
+    work: Callable[[], None]
+    portable: bool = True
+
+
+def stage_all(entrants: Sequence[Entrant], work: Work) -> list[Staged]:
+    """Let every stager stage the nights of all test parts.
+
+    A recipe is trained in each fold first. A stager that cannot be used costs no other: its `Staged` says why.
+    """
+    prepared = prepare_all(entrants, work.references, work.out, jobs=work.jobs, say=work.say)
+    planned = [_plan(entrant, prepared.get(entrant.name), work) for entrant in entrants]
+    failed: dict[str, dict[str, str]] = {entrant.name: {} for entrant in entrants}
+    everything = [task for tasks, _ in planned for task in tasks]
+    for n_done, (task, problem) in enumerate(_run(everything, work.jobs), start=1):
+        if problem:
+            failed[task.stager][task.title] = problem
+        work.say(f"{n_done} of {len(everything)}: {task.stager}, {task.title}: {problem or 'done'}")
+    return [
+        _staged(entrant, folders, prepared.get(entrant.name), failed[entrant.name])
+        for entrant, (_, folders) in zip(entrants, planned, strict=True)
+    ]
+
+
+def _plan(entrant: Entrant, prepared: Prepared | None, work: Work) -> tuple[list[Task], tuple[Path, ...]]:
+    """Return what there is to do for a stager, and the folders of its predictions."""
+    name, place = entrant.name, work.out / STAGERS / entrant.name
+    if entrant.recipe is not None and prepared is not None:
+        folds = _folds(prepared, work.splits, place)
+        do = partial(_train_and_stage, entrant.recipe, prepared.store, Options(most=entrant.combinations), work.machine)
+        # What shows a training cannot be sent to another process.
+        shown = {"report": work.training} if work.jobs == 1 else {}
+        tasks = [Task(name, f"fold {f.number} of {len(work.splits)}", partial(do, f, **shown)) for f in folds]
+        return tasks, tuple(fold.folder / PREDICTIONS for fold in folds)
+    folder = place / PREDICTIONS
+    if entrant.network is not None and prepared is not None:
+        do_all = partial(_stage_prepared, entrant.network, prepared.store, work.tested, place)
+        return [Task(name, "all nights", do_all, portable=False)], (folder,)
+    if entrant.stager is not None:
+        write_rows([_row(one) for one in work.nights], folder)
+        do_one = partial(_stage_recording, entrant.stager, folder)
+        return [Task(name, one.key, partial(do_one, one)) for one in work.nights], (folder,)
+    return [], ()
+
+
+def _folds(prepared: Prepared, splits: Sequence[Split], place: Path) -> list[Fold]:
+    within = [(number, prepared.within(split)) for number, split in enumerate(splits, start=1)]
+    return [Fold(number, split, place / f"fold-{number:03d}") for number, split in within if split is not None]
+
+
+def _staged(
+    entrant: Entrant, folders: tuple[Path, ...], prepared: Prepared | None, failed: Mapping[str, str]
+) -> Staged:
+    if prepared is None:  # each of its failures is a night
+        return Staged(entrant, folders, None, failed)
+    problem = "; ".join(f"{title}: {why}" for title, why in sorted(failed.items()))
+    return Staged(entrant, folders, prepared, prepared.failed, problem)
+
+
+def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, str]]:
+    """Do all tasks, some at a time, and yield each with what went wrong, if anything."""
+    sent = [task for task in tasks if task.portable and jobs != 1]
+    yield from ((task, _attempt(task.work)) for task in tasks if task not in sent)
+    if sent:
+        import joblib
+
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        for number, problem in parallel(joblib.delayed(_numbered)(n, task.work) for n, task in enumerate(sent)):
+            yield sent[number], problem
+
+
+def _numbered(number: int, work: Callable[[], None]) -> tuple[int, str]:
+    return number, _attempt(work)
+
+
+def _attempt(work: Callable[[], None]) -> str:
+    """Do some work and return what went wrong with it; the other stagers go on."""
+    try:
+        work()
+    except (HypnographError, OSError, MemoryError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # a defect of one stager must not cost the others their days of training
+        return f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
+# What is done ---------------------------------------------------------------------------------------------------------
+
+
+def _train_and_stage(  # noqa: PLR0917
+    recipe: Recipe,
+    store: Store,
+    options: Options,
+    machine: Machine | None,
+    fold: Fold,
+    report: TrainingReport = lambda progress: None,
+) -> None:
+    """Train a recipe in one fold, and let it stage the test part."""
+    if fold.is_done:
+        _check_same(fold.folder / RECIPE, recipe_toml(recipe))
+        _check_same(fold.folder / SPLIT, fold.split.to_json())
+        return
+    run_fold(fold, recipe, store, machine=machine, options=options, report=report)
+
+
+def _check_same(path: Path, text: str) -> None:
+    if path.read_text(encoding="utf-8") != text:
+        raise HypnographError(
+            f"{path} differs from what is asked now: give the stager another name (NAME=WHAT), or choose another folder"
+        )
+
+
+def _stage_prepared(network: Network, store: Store, tested: set[str], place: Path) -> None:
+    """Let a trained network stage the prepared nights of all test parts."""
+    if read_facts(place).get("sha256", network.sha256) != network.sha256:
+        raise HypnographError(f"{place} holds what other weights said; give the stager another name (NAME=WHAT)")
+    write_facts(place, {"sha256": network.sha256})
+    subjects = sorted(tested & set(store.subjects))
+    for _ in predict(network, store, subjects, place / PREDICTIONS, resume=True):
+        pass
+
+
+def _stage_recording(stager: StagerLike, folder: Path, reference: Reference) -> None:
+    """Let a stager stage a recording as it is."""
+    path = folder / PREDICTED / _row(reference).file
+    if not path.exists():
+        staging = stager.stage(reference.night.recording())
+        write_hypnogram(staging.hypnogram, path, hypnodensity=staging.hypnodensity, overwrite=True)
+
+
+def _row(reference: Reference) -> PredictedNight:
+    night: Any = reference.night  # of which the name of a file takes dataset and id only
+    return PredictedNight(night.dataset, night.id, reference.person, file_name(night))
+
+
+def read_facts(place: Path) -> dict[str, Any]:
+    """Read what is known of a stager's run."""
+    path = place / FACTS
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def write_facts(place: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to what is known of a stager's run, and return all of it."""
+    known = read_facts(place) | dict(facts)
+    with whole_file(place / FACTS) as path:
+        path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    return known

@@ -1,0 +1,174 @@
+"""Cross-validation: each fold is trained, and stages the nights that it has not seen; then all are judged together.
+
+A cross-validation is a folder with a folder for each fold: a training (see `hypnograph.training.loop`) with
+``predictions/`` of its test part. A fold that is complete is not done again, so folds may run one by one, in parallel,
+or as jobs of a cluster, in any order.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hypnograph.checkpoint import load
+from hypnograph.errors import HypnographError
+from hypnograph.evaluation.tables import Evaluation
+from hypnograph.training.loop import Machine, Report, train
+from hypnograph.training.prediction_files import Options, evaluate_predictions, predict
+from hypnograph.training.recipes import Recipe
+from hypnograph.training.run_folder import best_checkpoint, read_run
+from hypnograph.training.splits import Split, read_split
+from hypnograph.training.store import Store
+from hypnograph.whole_file import whole_file
+
+PREDICTIONS: Final = "predictions"
+DONE: Final = "done.json"
+EVALUATION: Final = "evaluation.json"
+NIGHTS_TABLE: Final = "evaluation-nights.csv"
+
+
+class Fold(NamedTuple):
+    """One fold: its number, counted from 1, its split, and its folder."""
+
+    number: int
+    split: Split
+    folder: Path
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / DONE).exists()
+
+
+def read_folds(splits: Sequence[str | Path], out: str | Path) -> list[Fold]:
+    """Read the folds of a cross-validation.
+
+    Parameters
+    ----------
+    splits
+        Files, or one folder with a file for each fold, in the order of their names.
+    out
+        Folder of the cross-validation.
+
+    Raises
+    ------
+    HypnographError
+        If there is no split, a fold tests nobody, or two folds test one subject.
+    """
+    files = [file for split in splits for file in _files(Path(split))]
+    folds = [
+        Fold(number, read_split(file), Path(out) / f"fold-{number:02d}") for number, file in enumerate(files, start=1)
+    ]
+    if not folds:
+        raise HypnographError(
+            f"no split in {', '.join(map(str, splits))}; `hypnograph split STORE --folds K` makes them"
+        )
+    tested: dict[str, int] = {}
+    for fold in folds:
+        if not fold.split.test:
+            raise HypnographError(f"fold {fold.number} tests nobody; make the splits with a test part")
+        for subject in fold.split.test:
+            if subject in tested:
+                raise HypnographError(f"{subject} is tested by fold {tested[subject]} and by fold {fold.number}")
+            tested[subject] = fold.number
+    return folds
+
+
+def _files(place: Path) -> list[Path]:
+    return sorted(place.glob("*.json")) if place.is_dir() else [place]
+
+
+def check_done(folds: Sequence[Fold], recipe: Recipe) -> None:
+    """See that the folds that are done were asked what is asked now; `train` sees to the others.
+
+    Raises
+    ------
+    HypnographError
+        If one was trained by another recipe, or on other subjects.
+    """
+    for fold in folds:
+        if not fold.is_done:
+            continue
+        done_recipe, done_split = read_run(fold.folder)
+        if different := "recipe" if done_recipe != recipe else "split" if done_split != fold.split else "":
+            raise HypnographError(
+                f"{fold.folder} is done by another {different} than is asked now; choose another folder for this one"
+            )
+
+
+def run_fold(
+    fold: Fold,
+    recipe: Recipe,
+    store: Store,
+    *,
+    machine: Machine | None = None,
+    options: Options | None = None,
+    report: Report = lambda progress: None,
+) -> None:
+    """Train one fold and stage its test part; what is done already is not done again.
+
+    A training that `Machine.most_minutes` stopped goes on when the fold is run again; until then nothing is staged.
+    """
+    if not train(recipe, store, fold.split, fold.folder, machine=machine, resume=True, report=report).finished:
+        return
+    network = load(best_checkpoint(fold.folder))
+    rows = list(predict(network, store, fold.split.test, fold.folder / PREDICTIONS, options=options, resume=True))
+    with whole_file(fold.folder / DONE) as path:
+        path.write_text(json.dumps({"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}) + "\n")
+
+
+def run_in_processes(
+    folds: Sequence[Fold], command: Callable[[Fold], Sequence[str]], *, jobs: int, done: Callable[[Fold, str], None]
+) -> None:
+    """Run folds as processes of their own, some at a time.
+
+    Parameters
+    ----------
+    folds
+        To run.
+    command
+        The arguments after ``hypnograph`` that run one fold.
+    jobs
+        Processes at a time; each gets its share of the processor's cores.
+    done
+        Is told of each fold that ended, and what went wrong, if anything.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = os.environ | {"OMP_NUM_THREADS": threads}
+
+    def run(fold: Fold) -> None:
+        arguments = [sys.executable, "-m", "hypnograph", *command(fold)]
+        result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        done(fold, _problem(result.stderr, result.returncode) if result.returncode else "")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, folds))
+
+
+def _problem(stderr: str, code: int) -> str:
+    """Return the line that says what went wrong; notes of libraries may stand before it, advice after it."""
+    lines = stderr.strip().splitlines()
+    errors = [line.removeprefix("Error: ") for line in lines if "Error" in line]
+    return (errors or lines or [f"exit code {code}"])[-1]
+
+
+def judge(folds: Sequence[Fold], out: str | Path) -> Evaluation:
+    """Compare all predictions of a cross-validation with the references, pooled and per night, and write the numbers.
+
+    Raises
+    ------
+    HypnographError
+        If a fold is not done.
+    """
+    missing = [str(fold.number) for fold in folds if not fold.is_done]
+    if missing:
+        raise HypnographError(f"fold {', '.join(missing)} of {len(folds)} is not done; run it first (--fold N)")
+    evaluation = evaluate_predictions([fold.folder / PREDICTIONS for fold in folds])
+    with whole_file(Path(out) / EVALUATION) as path:
+        path.write_text(json.dumps(evaluation.as_dict(), indent=1) + "\n", encoding="utf-8")
+    with whole_file(Path(out) / NIGHTS_TABLE) as path:
+        evaluation.to_frame().to_csv(path)
+    return evaluation
