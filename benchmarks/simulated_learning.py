@@ -29,10 +29,13 @@ FAST = ["optimiser.learning_rate=1e-3", "stopping.passes=1000", "stopping.patien
 RECIPES: dict[str, tuple[str, list[str]]] = {
     "usleep": ("usleep", [*FAST, "sampling.batch=4", "sampling.epochs_per_pass=4200",
                           "network.options.norm_momentum=0.1"]),
-    "utime": ("utime", [*FAST, "sampling.batch=4", "sampling.epochs_per_pass=4200"]),
-    "tinysleepnet": ("tinysleepnet", [*FAST, "sampling.batch=4"]),
+    "utime": ("utime", [*FAST, "sampling.batch=4", "sampling.context=15", "sampling.epochs_per_pass=3000",
+                        "network.options.complexity_factor=1.0", "network.options.norm_momentum=0.1"]),
+    "tinysleepnet": ("tinysleepnet", [*FAST, "sampling.name=natural", "sampling.batch=4", "sampling.shift_s=0.0",
+                                      "network.options.norm_momentum=0.1"]),
     "deepsleepnet": ("deepsleepnet", [
-        *FAST, "network.options.first_filters=16", "network.options.filters=32", "network.options.units=64",
+        *FAST, "network.options.norm_momentum=0.1", "network.options.first_filters=16",
+        "network.options.filters=32", "network.options.units=64",
         "optimiser.learning_rates.representation=1e-4", "pretraining.optimiser.learning_rate=1e-3",
         "pretraining.stopping.passes=1", "pretraining.validation.every=1",
     ]),

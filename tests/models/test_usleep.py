@@ -420,6 +420,38 @@ def test_a_file_that_is_not_anysleeps_is_refused_with_names_and_shapes(anysleep)
         from_anysleep(anysleep | {"encoders.0.enc.0.weight": torch.zeros(6, 3, 9)})
 
 
+# --- batch normalisation of our own, against torch's
+
+
+@pytest.mark.parametrize(("n_maps", "length"), [(6, 640), (11, 64), (302, 5), (7, 33)])
+def test_our_batch_normalisation_is_torchs(n_maps: int, length: int) -> None:
+    """Oracle: torch.nn.BatchNorm2d in float64, forwards, backwards, its running statistics, and in evaluation mode."""
+    from hypnograph.models.usleep import _Norm
+
+    torch.manual_seed(n_maps)
+    theirs = torch.nn.BatchNorm2d(n_maps, eps=1e-3, momentum=0.1).double()
+    with torch.no_grad():
+        theirs.weight.uniform_(0.5, 2)
+        theirs.bias.uniform_(-1, 1)
+    ours = _Norm(n_maps, eps=1e-3, momentum=0.1)
+    ours.load_state_dict(theirs.state_dict())
+    x = (3 * torch.randn(3, n_maps, 1, length) + 5).contiguous(memory_format=torch.channels_last)
+    weights = torch.randn_like(x)
+    for training in (True, False):
+        theirs.train(training)
+        ours.train(training)
+        a, b = x.double().requires_grad_(), x.clone(memory_format=torch.preserve_format).requires_grad_()
+        expected, found = theirs(a), ours(b)
+        (expected * weights.double()).sum().backward()
+        (found * weights).sum().backward()
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(b.grad.double(), a.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.weight.grad.double(), theirs.weight.grad, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(ours.bias.grad.double(), theirs.bias.grad, rtol=1e-4, atol=1e-3)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name].to(value.dtype), value, rtol=1e-5, atol=1e-5)
+
+
 # --- parity with braindecode
 
 

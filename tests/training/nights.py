@@ -38,6 +38,7 @@ def write_store(
     datasets: tuple[str, ...] = ("folder",),
     derivations: int = 1,
     unscored: tuple[int, ...] = (),
+    n_scorers: int = 1,
     scale: float = 1.0,
 ) -> Store:
     """Write a store of nights that a network can learn at once."""
@@ -54,8 +55,19 @@ def write_store(
                     for kind, of_kind in names.items()
                     for i, name in enumerate(of_kind)
                 }
-                entries.append(write_night(store, _entry(dataset, subject, visit, names), signals, stages[None]))
+                entry = _entry(dataset, subject, visit, names) | {"scorers": [str(i + 1) for i in range(n_scorers)]}
+                entries.append(write_night(store, entry, signals, _scorings(stages, n_scorers, seed)))
     return write_catalogue(store, entries)
+
+
+def _scorings(stages: np.ndarray, n_scorers: int, seed: int) -> np.ndarray:
+    """Return the first scorer's stages, and those of others who differ in every fifth epoch or so."""
+    rng = np.random.default_rng((seed, 3))
+    scorings = np.tile(stages, (n_scorers, 1))
+    differs = (rng.random(scorings.shape) < 0.2) & (scorings >= 0)
+    differs[0] = False
+    scorings[differs] = rng.integers(0, 5, differs.sum())
+    return scorings
 
 
 def _entry(dataset: str, subject: int, visit: int, names: dict) -> dict:

@@ -284,6 +284,24 @@ class TestRules:
         assert hypnograph.load(result.checkpoint).info.scheme.n_stages == 4
         assert "validation_f1_light" in result.history[-1] or len(result.history[-1]) >= 9
 
+    def test_half_precision_learns_too(self, store, split, tmp_path) -> None:
+        machine = replace(CPU, precision="bf16-mixed")
+        result = train(recipe_of(TINY, "stopping.passes=6"), store, split, tmp_path / "run", machine=machine)
+        assert result.history[-1]["loss"] < 0.9 * result.history[0]["loss"]
+        assert all(value.dtype == torch.float32 for value in weights_of(tmp_path / "run").values() if value.ndim)
+
+    def test_shares_of_several_scorers_are_learned(self, tmp_path) -> None:
+        recipe = recipe_of(TINY, "targets=soft", "stopping.passes=2")
+        nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=3, n_epochs=30, n_scorers=3)
+        split = Split(train=nights.subjects[:2], validation=nights.subjects[2:])
+        soft = train(recipe, nights, split, tmp_path / "soft", machine=CPU)
+        first = train(recipe_of(TINY, "stopping.passes=2"), nights, split, tmp_path / "first", machine=CPU)
+        assert soft.history[-1]["loss"] != first.history[-1]["loss"]
+        # Where scorers disagree no network can be certain: the loss has a floor, the entropy of their shares.
+        shares = np.concatenate([night.soft_stages() for night in nights.nights])
+        entropy = -np.nansum(shares * np.log(np.where(shares > 0, shares, 1))) / (~np.isnan(shares[:, 0])).sum()
+        assert soft.history[-1]["loss"] > entropy > 0.1
+
     def test_training_begins_with_given_weights(self, store, split, tmp_path) -> None:
         first = train(recipe_of(), store, split, tmp_path / "first", machine=CPU)
         frozen = recipe_of(TINY, "optimiser.learning_rate=0.0", "stopping.passes=1")

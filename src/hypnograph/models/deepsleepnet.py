@@ -63,6 +63,7 @@ class Config:
     bw_state: Literal["reset", "carry"] = "reset"
     l2_first_layers: Literal["both", "small"] = "both"
     kernel_sample_rate: float | None = None
+    norm_momentum: float = 0.001
 
     def __post_init__(self) -> None:
         """Refuse values that make no network."""
@@ -84,6 +85,8 @@ class Config:
             raise HypnographError(f"epoch_s is {self.epoch_s} s; it must be at least 1 s")
         if not 0 <= self.dropout < 1:
             raise HypnographError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
+        if not 0 < self.norm_momentum <= 1:
+            raise HypnographError(f"norm_momentum is {self.norm_momentum}; it must be above 0, and 1 at most")
         if self.bw_state not in ("reset", "carry"):
             raise HypnographError(f"bw_state is {self.bw_state!r}; it must be 'reset' or 'carry'")
         if self.l2_first_layers not in ("both", "small"):
@@ -134,11 +137,13 @@ def _batch_norm(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
 class Convolution(nn.Sequential):
     """Convolution with "SAME" padding and no bias, batch normalisation, ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, *, length: int, size: int, stride: int = 1) -> None:
+    def __init__(self, n_in: int, n_out: int, *, length: int, size: int, stride: int = 1, momentum: float) -> None:
         convolution = nn.Conv1d(n_in, n_out, size, stride, bias=False)
         _truncated_normal(convolution.weight)
         padding = nn.ConstantPad1d(_same_padding(length, size=size, stride=stride), 0.0)
-        super().__init__(padding, convolution, _batch_norm(nn.BatchNorm1d(n_out, eps=1e-5, momentum=0.001)), nn.ReLU())
+        super().__init__(
+            padding, convolution, _batch_norm(nn.BatchNorm1d(n_out, eps=1e-5, momentum=momentum)), nn.ReLU()
+        )
 
 
 class Pool(nn.Sequential):
@@ -156,14 +161,19 @@ class Branch(nn.Sequential):
         length = math.ceil(config.n_samples / first[1])
         layers: list[nn.Module] = [
             Convolution(
-                config.n_channels, config.first_filters, length=config.n_samples, size=first[0], stride=first[1]
+                config.n_channels,
+                config.first_filters,
+                length=config.n_samples,
+                size=first[0],
+                stride=first[1],
+                momentum=config.norm_momentum,
             ),
             Pool(length=length, size=pools[0]),
             nn.Dropout(config.dropout),
         ]
         length = math.ceil(length / pools[0])
         for n_in in (config.first_filters, config.filters, config.filters):
-            layers.append(Convolution(n_in, config.filters, length=length, size=size))
+            layers.append(Convolution(n_in, config.filters, length=length, size=size, momentum=config.norm_momentum))
         super().__init__(*layers, Pool(length=length, size=pools[1]), nn.Flatten())
         self.n_features = config.filters * math.ceil(length / pools[1])
 
@@ -236,7 +246,7 @@ class Model(nn.Module):
         self.forward_stack = Stack(n_features, config)
         self.backward_stack = Stack(n_features, config)
         self.shortcut = nn.Linear(n_features, 2 * config.units, bias=False)
-        self.shortcut_norm = _batch_norm(nn.BatchNorm1d(2 * config.units, eps=1e-5, momentum=0.001))
+        self.shortcut_norm = _batch_norm(nn.BatchNorm1d(2 * config.units, eps=1e-5, momentum=config.norm_momentum))
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(2 * config.units, config.n_stages)
         for linear in (self.shortcut, self.output):

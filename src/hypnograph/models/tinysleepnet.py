@@ -50,6 +50,7 @@ class Config:
     units: int = 128
     dropout: float = 0.5
     peepholes: bool = False
+    norm_momentum: float = 0.01
 
     def __post_init__(self) -> None:
         """Refuse values that make no network."""
@@ -62,6 +63,8 @@ class Config:
             )
         if not 1 <= self.epoch_s < math.inf:
             raise HypnographError(f"epoch_s is {self.epoch_s} s; it must be at least 1 s")
+        if not 0 < self.norm_momentum <= 1:
+            raise HypnographError(f"norm_momentum is {self.norm_momentum}; it must be above 0, and 1 at most")
         if not 0 <= self.dropout < 1:
             raise HypnographError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
 
@@ -103,11 +106,11 @@ def _variance_scaling(weight: Tensor) -> None:
 class Convolution(nn.Sequential):
     """Convolution with "SAME" padding and no bias, batch normalisation, ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, *, length: int, size: int, stride: int = 1) -> None:
+    def __init__(self, n_in: int, n_out: int, *, length: int, size: int, stride: int = 1, momentum: float) -> None:
         convolution = nn.Conv1d(n_in, n_out, size, stride, bias=False)
         _variance_scaling(convolution.weight)
         padding = nn.ConstantPad1d(_same_padding(length, size=size, stride=stride), 0.0)
-        super().__init__(padding, convolution, nn.BatchNorm1d(n_out, eps=1e-3, momentum=0.01), nn.ReLU())
+        super().__init__(padding, convolution, nn.BatchNorm1d(n_out, eps=1e-3, momentum=momentum), nn.ReLU())
 
 
 class Pool(nn.Sequential):
@@ -125,14 +128,19 @@ class Representation(nn.Module):
         super().__init__()
         self.n_samples = config.n_samples
         size, stride = int(config.sample_rate / 2), int(config.sample_rate / 16)
+        momentum = config.norm_momentum
         length = math.ceil(config.n_samples / stride)
         layers: list[nn.Module] = [
-            Convolution(config.n_channels, config.filters, length=config.n_samples, size=size, stride=stride),
+            Convolution(
+                config.n_channels, config.filters, length=config.n_samples, size=size, stride=stride, momentum=momentum
+            ),
             Pool(length=length, size=8),
             nn.Dropout(config.dropout),
         ]
         length = math.ceil(length / 8)
-        layers += [Convolution(config.filters, config.filters, length=length, size=8) for _ in range(3)]
+        layers += [
+            Convolution(config.filters, config.filters, length=length, size=8, momentum=momentum) for _ in range(3)
+        ]
         layers += [Pool(length=length, size=4), nn.Flatten(), nn.Dropout(config.dropout)]
         self.layers = nn.Sequential(*layers)
         self.n_features = config.filters * math.ceil(length / 4)
