@@ -88,6 +88,20 @@ def server(tmp_path, monkeypatch):
         yield server
 
 
+def test_the_python_of_the_page_runs(tmp_path, monkeypatch, capsys) -> None:
+    for subject in range(3):
+        recording, stages = simulated(200 + subject, {"C4-M1": "C4-M1", "E1-M2": "E1-M2"}, 128)
+        folder = tmp_path / "nights" / f"P{subject}"
+        folder.mkdir(parents=True)
+        edf.write(recording, folder / "psg.edf")
+        write_hypnogram(stages, folder / "hypnogram.edf")
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"```py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    assert block is not None
+    exec(block[1], {})
+    assert "1 nights of 1 subjects" in capsys.readouterr().out
+
+
 def demo_lines() -> list[list[str]]:
     block = re.search(r"```demo\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     assert block is not None

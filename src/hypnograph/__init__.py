@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hypnograph.channel_labels import ChannelKind
     from hypnograph.checkpoint import export, save
+    from hypnograph.datasets import nights
     from hypnograph.errors import HypnographError
     from hypnograph.evaluation.agreement import Agreement, agreement
     from hypnograph.evaluation.sleep_statistics import SleepStatistics, sleep_statistics
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from hypnograph.stagers import Staging, create_stager, stage
     from hypnograph.stagers.network import Stager
     from hypnograph.stages import AASM_5, W_LIGHT_DEEP_REM, W_NREM_REM, W_SLEEP, Stage, StageScheme
+    from hypnograph.training.loop import train
+    from hypnograph.training.preparation import prepare
+    from hypnograph.training.recipes import read_recipe
+    from hypnograph.training.store import open_store
 
 _MODULE_OF = {
     "AASM_5": "hypnograph.stages",
@@ -58,7 +63,11 @@ _MODULE_OF = {
     "export": "hypnograph.checkpoint",
     "from_raw": "hypnograph.signal_files.mne",
     "load": "hypnograph.released_weights",
+    "nights": "hypnograph.datasets",
+    "open_store": "hypnograph.training.store",
+    "prepare": "hypnograph.training.preparation",
     "read_hypnogram": "hypnograph.hypnogram_files",
+    "read_recipe": "hypnograph.training.recipes",
     "read_recording": "hypnograph.signal_files",
     "save": "hypnograph.checkpoint",
     "simulate_hypnogram": "hypnograph.simulate",
@@ -66,6 +75,7 @@ _MODULE_OF = {
     "sleep_statistics": "hypnograph.evaluation.sleep_statistics",
     "stage": "hypnograph.stagers",
     "to_annotations": "hypnograph.signal_files.mne",
+    "train": "hypnograph.training.loop",
     "unsure_stretches": "hypnograph.review",
     "write_hypnogram": "hypnograph.hypnogram_files",
     "write_report": "hypnograph.report",
@@ -99,7 +109,11 @@ __all__ = [
     "export",
     "from_raw",
     "load",
+    "nights",
+    "open_store",
+    "prepare",
     "read_hypnogram",
+    "read_recipe",
     "read_recording",
     "save",
     "simulate_hypnogram",
@@ -107,6 +121,7 @@ __all__ = [
     "sleep_statistics",
     "stage",
     "to_annotations",
+    "train",
     "unsure_stretches",
     "write_hypnogram",
     "write_report",
