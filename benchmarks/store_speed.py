@@ -23,7 +23,8 @@ import numpy as np
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, Scoring
 from hypnograph.preprocess import InputSpec
-from hypnograph.training.store import PreparedNight, create_store, open_store, write_catalogue, write_night
+from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.store import create_store, open_store, write_catalogue, write_night
 
 EEG, EOG = ChannelKind.EEG, ChannelKind.EOG
 NAMES = {EEG: "C4-M1", EOG: "E1-M2"}

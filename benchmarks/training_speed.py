@@ -29,7 +29,8 @@ from hypnograph.training.loop import Machine, create_fabric
 from hypnograph.training.objectives import create_objective
 from hypnograph.training.optimisers import create_optimiser
 from hypnograph.training.recipes import Recipe, parse_recipe
-from hypnograph.training.sampling import Nights, create_sampler
+from hypnograph.training.sampled_windows import Nights
+from hypnograph.training.sampling import create_sampler
 from hypnograph.training.steps import Stepper
 from hypnograph.training.store import Store, create_store, write_catalogue, write_night
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import hypnograph as public
 from hypnograph import download, remote_files
 from hypnograph.cli import hypnograph
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.hypnogram_files import write_hypnogram
+from hypnograph.hypnogram_files import read_hypnodensity, write_hypnogram
 from hypnograph.recording import Recording
 from hypnograph.signal_files import edf
 from hypnograph.simulate import simulate_hypnogram, simulate_recording
@@ -98,8 +99,16 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     block = re.search(r"```py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     assert block is not None
-    exec(block[1], {})
+    names: dict = {}
+    exec(block[1], names)
     assert "1 nights of 1 subjects" in capsys.readouterr().out
+    # What the store is staged as, the recording is staged as: there is one path. The store's samples are float16.
+    (subject,) = names["split"].test
+    path = tmp_path / "nights" / subject.partition("/")[2] / "psg.edf"
+    staging = public.stage(path, model=names["result"].checkpoint)
+    (predicted,) = (tmp_path / "predictions" / "predicted").glob("*.json")
+    from_store = read_hypnodensity(predicted)
+    np.testing.assert_allclose(staging.hypnodensity.probabilities, from_store.probabilities, atol=5e-3)
 
 
 def demo_lines() -> list[list[str]]:

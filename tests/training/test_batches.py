@@ -17,7 +17,8 @@ from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.batches import Batch, Loader, stage_targets
 from hypnograph.training.keeping import Keeping, create_keeper
 from hypnograph.training.recipes import Sampling
-from hypnograph.training.sampling import Nights, Step, Window, create_sampler
+from hypnograph.training.sampled_windows import Nights, Step, Window
+from hypnograph.training.sampling import create_sampler
 from hypnograph.training.store import Store
 
 from .nights import write_store

@@ -14,7 +14,8 @@ from hypnograph.montage import ChannelKind
 from hypnograph.preprocess import InputSpec
 from hypnograph.training import keeping
 from hypnograph.training.keeping import Keeper, Keeping, Whole, create_keeper
-from hypnograph.training.store import PreparedNight, Store
+from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.store import Store
 
 from .nights import write_store
 

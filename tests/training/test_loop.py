@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 import hypnograph
 from hypnograph.errors import HypnographError
+from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.history import read_history
 from hypnograph.training.loop import Machine, Result, train
 from hypnograph.training.recipes import Recipe, parse_recipe, read_recipe, recipe_names
 from hypnograph.training.run_folder import best_checkpoint
-from hypnograph.training.sampling import Pool
 from hypnograph.training.splits import Split, fixed_fractions, write_split
 from hypnograph.training.store import Store, open_store
 from tests.training.nights import write_store
@@ -112,7 +112,7 @@ class TestARun:
         assert store.sha256[:12] in network.info.data
 
     def test_the_test_nights_are_never_read(self, store, split, tmp_path, monkeypatch) -> None:
-        from hypnograph.training.store import PreparedNight
+        from hypnograph.training.prepared_night import PreparedNight
 
         seen, read = set(), PreparedNight.read
         monkeypatch.setattr(

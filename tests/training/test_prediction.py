@@ -16,7 +16,8 @@ from hypnograph.preprocess import InputSpec
 from hypnograph.stages import AASM_5
 from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.prediction import check_spec, combinations, night_signals, predict_night
-from hypnograph.training.store import PreparedNight, Store, open_store
+from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.store import Store, open_store
 
 from .nights import write_store
 

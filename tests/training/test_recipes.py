@@ -35,7 +35,8 @@ from hypnograph.training.recipes import (
     recipe_text,
     recipe_toml,
 )
-from hypnograph.training.sampling import Nights, create_sampler
+from hypnograph.training.sampled_windows import Nights
+from hypnograph.training.sampling import create_sampler
 from tests.conftest import REPOSITORY
 
 EVERY_RECIPE = pytest.mark.parametrize("name", recipe_names())

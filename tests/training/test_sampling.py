@@ -11,8 +11,10 @@ from scipy.stats import chisquare
 
 from hypnograph.errors import HypnographError
 from hypnograph.montage import ChannelKind
+from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.recipes import Sampling
-from hypnograph.training.sampling import Nights, Pool, Sampler, Step, Window, create_sampler
+from hypnograph.training.sampled_windows import Nights, Sampler, Step, Window
+from hypnograph.training.sampling import create_sampler
 
 EEG, EOG = ChannelKind.EEG, ChannelKind.EOG
 

@@ -20,17 +20,11 @@ from hypothesis import strategies as st
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.preprocess import InputSpec
-from hypnograph.training import store as module
-from hypnograph.training.store import (
-    PreparedNight,
-    Store,
-    copy_night,
-    create_store,
-    find_night,
-    open_store,
-    write_catalogue,
-    write_night,
-)
+from hypnograph.training import prepared_night as night_module
+from hypnograph.training import store as store_module
+from hypnograph.training.prepared_night import PreparedNight, copy_night, from_runs, to_runs
+from hypnograph.training.storage import signal_path
+from hypnograph.training.store import Store, create_store, find_night, open_store, write_catalogue, write_night
 
 EEG, EOG = ChannelKind.EEG, ChannelKind.EOG
 SPEC = InputSpec((EEG, EOG), 4.0)
@@ -134,7 +128,7 @@ class TestReading:
 
     def test_silence_at_the_beginning_moves_nothing_and_is_no_slower(self, tmp_path: Path, monkeypatch) -> None:
         """Zarr leaves chunks of zeros out unless told otherwise."""
-        monkeypatch.setattr(module, "_through_zarr", lambda *_: pytest.fail("zarr was asked"))
+        monkeypatch.setattr(night_module, "_through_zarr", lambda *_: pytest.fail("zarr was asked"))
         store = create_store(tmp_path, SPEC)
         signals = samples(50)
         signals[EEG, "C4-M1"][:20] = 0
@@ -143,7 +137,7 @@ class TestReading:
         np.testing.assert_allclose(night.read(EEG, "C4-M1", 20, 25), signals[EEG, "C4-M1"][20:25], rtol=2**-11)
 
     def test_uncompressed_files_are_read_without_zarr(self, night: PreparedNight, monkeypatch) -> None:
-        monkeypatch.setattr(module, "_through_zarr", lambda *_: pytest.fail("zarr was asked"))
+        monkeypatch.setattr(night_module, "_through_zarr", lambda *_: pytest.fail("zarr was asked"))
         assert night.read(EEG, "C4-M1", 3, 9).shape == (6, N_SAMPLES)
 
     def test_chunks_that_lie_in_another_order_are_left_to_zarr(self, night: PreparedNight) -> None:
@@ -259,13 +253,13 @@ class TestStages:
     @given(st.lists(st.integers(-1, 4), max_size=60))
     def test_stages_survive_being_written_as_text(self, stages: list[int]) -> None:
         array = np.array(stages, dtype=np.int8)
-        np.testing.assert_array_equal(module._from_runs(module._to_runs(array)), array)
+        np.testing.assert_array_equal(from_runs(to_runs(array)), array)
 
 
 class TestNames:
     @given(st.text(min_size=1), st.text(min_size=1))
     def test_two_names_never_share_a_file_and_none_leaves_its_folder(self, one: str, other: str) -> None:
-        files = module._as_file_name(one), module._as_file_name(other)
+        files = [signal_path(EEG, name).removeprefix("signals/EEG/") for name in (one, other)]
         assert (files[0] == files[1]) == (one == other)
         assert not set(files[0]) & set("/\\.:%")
 
@@ -313,7 +307,7 @@ class TestDamage:
         store = create_store(tmp_path, SPEC)
         add(store, "whole")
         with monkeypatch.context() as broken:
-            broken.setattr(module, "_sha256", lambda *_: pytest.fail("pulled the plug"))
+            broken.setattr(store_module, "content_sha256", lambda *_: pytest.fail("pulled the plug"))
             with pytest.raises(pytest.fail.Exception):
                 add(store, "partial")
         assert (tmp_path / "nights/lab/partial/signals").is_dir()

@@ -53,8 +53,8 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def machine_of(options: dict[str, Any]) -> "Machine":
     """Return what `machine_options` say; they are taken out of `options`."""
+    from hypnograph.training.balanced_sampling import Pool
     from hypnograph.training.loop import Machine
-    from hypnograph.training.sampling import Pool
 
     pool = Pool(options.pop("pool_nights"), options.pop("pool_windows"))
     devices = _devices(options.pop("devices"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hypnograph.errors import HypnographError
 from hypnograph.training.augmentation import Augmentation, augment
 from hypnograph.training.keeping import Keeper
-from hypnograph.training.sampling import Nights, Sampler, Step, Window
+from hypnograph.training.sampled_windows import Nights, Sampler, Step, Window
 
 Floats = NDArray[np.float32]
 Targets = NDArray[Any]

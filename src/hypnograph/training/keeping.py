@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hypnograph.errors import HypnographError
 from hypnograph.montage import ChannelKind
-from hypnograph.training.store import PreparedNight, copy_night
+from hypnograph.training.prepared_night import PreparedNight, copy_night
 
 Keeping = Literal["memory", "lazy", "pool", "stream", "cache"]
 Floats = NDArray[np.float32]

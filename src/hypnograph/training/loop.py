@@ -28,19 +28,22 @@ from hypnograph.models import architectures, create_model, describe
 from hypnograph.network import TorchNetwork
 from hypnograph.stages import AASM_5, StageScheme
 from hypnograph.training.augmentation import create_augmentation
+from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.batches import Loader, stage_targets
 from hypnograph.training.history import is_better, tensorboard, write_curve, write_history
 from hypnograph.training.keeping import Keeping, create_keeper
 from hypnograph.training.objectives import Objective, balanced_weights, class_aware_weights, create_objective
 from hypnograph.training.optimisers import create_optimiser, set_learning_rates
 from hypnograph.training.prediction import check_spec
+from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.recipes import Phase, Recipe
 from hypnograph.training.run_folder import BEST, LAST, PRETRAINING, STATE, begin_run
 from hypnograph.training.run_state import RunState, read_state, write_state
-from hypnograph.training.sampling import Nights, Pool, Sampler, create_sampler
+from hypnograph.training.sampled_windows import Nights, Sampler
+from hypnograph.training.sampling import create_sampler
 from hypnograph.training.splits import Split
 from hypnograph.training.steps import Stepper
-from hypnograph.training.store import PreparedNight, Store
+from hypnograph.training.store import Store
 from hypnograph.training.synchronised_norm import synchronise_norms
 from hypnograph.training.validation import scores, some_of_each, tally
 

@@ -17,7 +17,7 @@ from hypnograph.montage import ChannelKind
 from hypnograph.network import Network, night_logits
 from hypnograph.preprocess import InputSpec
 from hypnograph.training.augmentation import Augmentation, augment
-from hypnograph.training.store import PreparedNight
+from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.windows import log_softmax
 
 Floats = NDArray[np.float32]

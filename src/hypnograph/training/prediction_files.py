@@ -26,7 +26,8 @@ from hypnograph.stages import AASM_5
 from hypnograph.training.augmentation import Augmentation
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.prediction import Prediction, check_spec, predict_night
-from hypnograph.training.store import PreparedNight, Store
+from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.store import Store
 from hypnograph.whole_file import whole_file
 
 NIGHTS: Final = "nights.csv"

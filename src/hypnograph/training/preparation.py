@@ -24,12 +24,10 @@ from hypnograph.preprocess import InputSpec, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.stages import AASM_5
 from hypnograph.training.cropping import Crop, crop_to_sleep
+from hypnograph.training.storage import Entry, SampleType, as_stored
 from hypnograph.training.store import (
     CATALOGUE,
-    Entry,
-    SampleType,
     Store,
-    as_stored,
     create_store,
     find_night,
     find_store,

@@ -10,7 +10,7 @@ from hypnograph.evaluation.agreement import Agreement
 from hypnograph.network import Network, night_logits
 from hypnograph.stages import StageScheme
 from hypnograph.training.prediction import combinations, night_signals
-from hypnograph.training.store import PreparedNight
+from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.windows import log_softmax
 
 Scores = dict[str, float]
