@@ -273,6 +273,22 @@ def phases(recipe: Recipe) -> list[Phase]:
 # What comes with hypnograph ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('input.kinds=["EEG","EOG"]', r"kinds are EEG, EOG, but network\.options\.n_channels is 1"),
+        (
+            "input.sample_rate=64.0",
+            r"\[input\] sample_rate is 64, the network's is 100; set network\.options\.sample_rate",
+        ),
+        ("input.epoch_s=20.0", r"\[input\] epoch_s is 20, the network's is 30"),
+    ],
+)
+def test_an_input_that_the_network_does_not_take_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(HypnographError, match=message):
+        read_recipe("attnsleep", [setting]).input_spec()
+
+
 def test_each_recipe_is_in_the_table_of_published_numbers() -> None:
     assert set(PUBLISHED) == set(recipe_names())
 

@@ -236,9 +236,24 @@ class Recipe(Phase):
         network = self.network
         try:
             model = create_model(network.architecture, preset=network.preset, **network.options)
-            return replace(describe(model).input, **self.input)
+            spec = replace(describe(model).input, **self.input)
         except TypeError as error:  # a text where a number should be
             raise HypnographError(f"[network.options] or [input]: {error}") from error
+        self._check(spec, model.config)
+        return spec
+
+    def _check(self, spec: InputSpec, config: Any) -> None:
+        """Refuse an input that is not what the network takes."""
+        if len(spec.kinds) != config.n_channels:
+            raise HypnographError(
+                f"[input] kinds are {', '.join(spec.kinds)}, but network.options.n_channels is {config.n_channels}"
+            )
+        for name in ("sample_rate", "epoch_s"):
+            if getattr(spec, name) != getattr(config, name):
+                raise HypnographError(
+                    f"[input] {name} is {getattr(spec, name):g}, the network's is {getattr(config, name):g}; "
+                    f"set network.options.{name}"
+                )
 
 
 def recipe_names() -> tuple[str, ...]:
