@@ -378,7 +378,7 @@ class TestEntrants:
         assert [recipe.stopping.passes for recipe in recipes] == [3, 3]
 
     def test_epochs_of_several_lengths_are_refused(self, nights: list[Night], tmp_path: Path) -> None:
-        stagers = {"long": parse_recipe(RECIPE), "short": parse_recipe(RECIPE, ["input.epoch_s=20.0"])}
+        stagers = {"long": parse_recipe(RECIPE), "short": parse_recipe(RECIPE, ["network.options.epoch_s=20.0"])}
         with pytest.raises(HypnographError, match="long 30 s, short 20 s"):
             benchmark(nights, stagers, tmp_path)
 

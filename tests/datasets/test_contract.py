@@ -11,7 +11,7 @@ import hypnograph.datasets
 from hypnograph.channel_labels import ChannelKind, parse_label
 from hypnograph.datasets import Dataset, Night, Problem, dataset, dataset_module, datasets, nights, scan
 from hypnograph.errors import HypnographError
-from tests.datasets.trees import write_psg
+from tests.datasets.trees import write_psg, write_scoring
 
 MODULES = [import_module(f"hypnograph.datasets.{m.name}") for m in pkgutil.iter_modules(hypnograph.datasets.__path__)]
 NAMES = list(datasets())
@@ -121,3 +121,13 @@ class TestRegistry:
         found = [night for night in scan("folder", tmp_path) if isinstance(night, Night)]
         assert all(one.psg < other.psg for one, other in pairwise(found))
         assert found == list(scan("folder", tmp_path))
+
+
+def test_paths_are_absolute_for_processes_that_work_elsewhere(tmp_path, monkeypatch) -> None:
+    write_psg(tmp_path / "data" / "n1.edf", ["C4-M1"])
+    write_scoring(tmp_path / "data" / "n1-hypnogram.edf")
+    monkeypatch.chdir(tmp_path)
+    (night,) = nights("folder", "data")
+    monkeypatch.chdir("/")
+    assert night.recording().labels == ("C4-M1",)
+    assert night.hypnogram().n_epochs == 6

@@ -113,6 +113,11 @@ class Night:
     def scorers(self) -> tuple[str, ...]:
         return tuple(scoring.scorer for scoring in self.scorings)
 
+    def absolute(self) -> "Night":
+        """Return the night with absolute paths: another process may work in another folder."""
+        scorings = tuple(Scoring(scorer, path.absolute()) for scorer, path in self.scorings)
+        return replace(self, psg=self.psg.absolute(), scorings=scorings)
+
     def recording(self) -> Recording:
         """Read the recording; labels that the dataset explains are replaced by what they mean.
 
@@ -229,7 +234,8 @@ def scan(name: str, folder: str | Path, **options: str) -> Iterator[Night | Prob
     known = [p.name for p in inspect.signature(module.scan).parameters.values() if p.kind == p.KEYWORD_ONLY]
     if unknown := [option for option in options if option not in known]:
         raise HypnographError(f"dataset {name} has no option {unknown[0]!r}. There are: {', '.join(known) or 'none'}")
-    yield from module.scan(name, folder, **options)
+    for found in module.scan(name, folder, **options):
+        yield found.absolute() if isinstance(found, Night) else found
 
 
 def nights(name: str, folder: str | Path, **options: str) -> Iterator[Night]:
