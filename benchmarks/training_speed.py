@@ -10,10 +10,8 @@ take turns; the largest speed of the rounds counts.
 
 import argparse
 import json
-import sys
 import tempfile
 import time
-import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from hypnograph.training.sampled_windows import Nights
 from hypnograph.training.sampling import create_sampler
 from hypnograph.training.steps import Stepper
 from hypnograph.training.store import Store, create_store, write_catalogue, write_night
+from usleep_speed import pretend_torchaudio
 
 RECIPES = {
     "usleep": """
@@ -165,20 +164,6 @@ def braindecode_pipeline(store: Store, batch: int, context: int) -> Any:
         return done * batch / (time.perf_counter() - began)
 
     return run
-
-
-def pretend_torchaudio() -> None:
-    """Let braindecode be imported without torchaudio, which has no build that fits; U-Sleep uses none of it."""
-    audio = types.ModuleType("torchaudio")
-    audio.__path__ = []
-    names = {"functional": ("fftconvolve", "filtfilt", "lfilter"), "transforms": ("Resample", "Spectrogram")}
-    for part, members in names.items():
-        module = types.ModuleType(f"torchaudio.{part}")
-        for member in members:
-            setattr(module, member, type(member, (), {}))
-        setattr(audio, part, module)
-        sys.modules[f"torchaudio.{part}"] = module
-    sys.modules["torchaudio"] = audio
 
 
 def main() -> None:

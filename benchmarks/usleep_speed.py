@@ -36,11 +36,8 @@ def night(n_epochs: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(n_epochs, 2, 3840)).astype(np.float32)
 
 
-def braindecode(n_epochs: int, threads: int) -> dict[str, float]:
-    """Time braindecode's network on the night in one pass; what it imports of torchaudio is not used here."""
-    import warnings
-
-    warnings.simplefilter("ignore")
+def pretend_torchaudio() -> None:
+    """Let braindecode be imported without torchaudio, which has no build that fits; U-Sleep uses none of it."""
     audio = types.ModuleType("torchaudio")
     audio.__path__ = []
     names = {"functional": ("fftconvolve", "filtfilt", "lfilter"), "transforms": ("Resample", "Spectrogram")}
@@ -51,6 +48,14 @@ def braindecode(n_epochs: int, threads: int) -> dict[str, float]:
         setattr(audio, part, module)
         sys.modules[f"torchaudio.{part}"] = module
     sys.modules["torchaudio"] = audio
+
+
+def braindecode(n_epochs: int, threads: int) -> dict[str, float]:
+    """Time braindecode's network on the night in one pass; what it imports of torchaudio is not used here."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    pretend_torchaudio()
     import torch
     from braindecode.models import USleep
 

@@ -6,11 +6,10 @@ import json
 import os
 import pickle
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from hypnograph.models import create_model, usleep  # noqa: E402
 from hypnograph.models.sleepgpt_tinysleepnet import Config, Model, published_names  # noqa: E402
 from hypnograph.released_weights import RELEASED, fetch, list_models, locate, weights_folder  # noqa: E402
 from hypnograph.sequences import language_model  # noqa: E402
+from tests.test_remote_files import serving  # noqa: E402
 
 NAME = "tinysleepnet-sleepgpt"
 FACTS = {  # shared/weights/README.md, copied by hand
@@ -118,20 +118,9 @@ def server(content: bytes, monkeypatch) -> Iterator[Server]:
     pretend(monkeypatch, NAME, content)
     server = Server(content)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        server.url = f"http://127.0.0.1:{http.server_port}/best.pth.tar"
+    with serving(server):
+        server.url += "/best.pth.tar"
         yield server
-        http.shutdown()
-        thread.join()
 
 
 def files_in(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -76,8 +77,19 @@ class Server:
         )  # fmt: skip
 
 
+class Answering(Protocol):
+    """A server that answers requests, and is told its address."""
+
+    url: str
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None: ...
+
+
+S = TypeVar("S", bound=Answering)
+
+
 @contextmanager
-def serving(server: Server) -> Iterator[Server]:
+def serving(server: S) -> Iterator[S]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.answer(self)

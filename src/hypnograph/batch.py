@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Literal
 
-from hypnograph.errors import HypnographError
+from hypnograph.errors import HypnographError, one_line
+from hypnograph.parallel import on_each
 from hypnograph.recording import Recording
 from hypnograph.signal_files import read_recording, recording_suffixes
 from hypnograph.stagers import DEFAULT_STAGER, Staging, create_stager
@@ -132,30 +133,8 @@ def run(jobs: Sequence[Job], options: Options, *, n_jobs: int = 1, cluster: str 
     cluster
         Address of a Dask scheduler (extra ``cluster``); replaces `n_jobs`.
     """
-    if cluster is None and (n_jobs == 1 or len(jobs) == 1):
-        yield from (run_one(job, options) for job in jobs)
-        return
-    import joblib
-
-    with _backend(cluster):
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(run_one)(job, options) for job in jobs)
-
-
-@contextmanager
-def _backend(cluster: str | None) -> Iterator[None]:
-    """Let joblib's calls go to a Dask scheduler, where one is given."""
-    if cluster is None:
-        yield
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise HypnographError("--cluster needs Dask: pip install 'hypnograph[cluster]'") from None
-    import joblib
-
-    with Client(cluster), joblib.parallel_config("dask"):
-        yield
+    # One recording needs no process of its own.
+    yield from on_each(partial(run_one, options=options), jobs, jobs=n_jobs if len(jobs) > 1 else 1, cluster=cluster)
 
 
 def run_one(job: Job, options: Options) -> Outcome:
@@ -173,14 +152,10 @@ def run_one(job: Job, options: Options) -> Outcome:
         staging = create_stager(options.stager, **options.stager_options).stage(recording)
         write_outputs(staging, recording, wanted, title=job.recording.stem)
     except (HypnographError, OSError, MemoryError) as error:
-        return Outcome(job, "failed", _one_line(error), perf_counter() - began)
+        return Outcome(job, "failed", one_line(error), perf_counter() - began)
     except Exception as error:  # a defect of ours must not cost the other nights
-        return Outcome(job, "failed", f"unexpected {type(error).__name__}: {_one_line(error)}", perf_counter() - began)
+        return Outcome(job, "failed", f"unexpected {type(error).__name__}: {one_line(error)}", perf_counter() - began)
     return Outcome(job, "staged", "", perf_counter() - began, staging, recording.is_simulated)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def write_outputs(staging: Staging, recording: Recording, outputs: Mapping[str, Path], *, title: str) -> None:

@@ -16,6 +16,7 @@ from hypnograph.datasets import Night, Problem, dataset, scan
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.montage import choose_derivations
+from hypnograph.parallel import on_each
 from hypnograph.recording import Recording, Signal
 from hypnograph.stages import AASM_5
 
@@ -127,7 +128,9 @@ def check_data(
     if not found:
         problems.append(Problem(folder, f"no file of {name}, which has {dataset(name).layout}"))
     facts: list[NightFacts] = []
-    for each in () if quick else _each_night(nights, kinds, jobs):
+    many = jobs if len(nights) > 1 else 1  # one night needs no process of its own
+    checked = on_each(partial(check_night, kinds=kinds), () if quick else nights, jobs=many, in_order=True)
+    for each in checked:
         facts.append(each)
         if progress is not None:
             progress(len(facts), len(nights))
@@ -146,16 +149,6 @@ def check_data(
         problems=(*problems, *_copies(nights, facts), *_never_scored(folder, scored)),
         notes=tuple(note for each in facts for note in each.notes),
     )
-
-
-def _each_night(nights: Sequence[Night], kinds: Sequence[ChannelKind], jobs: int) -> Iterator[NightFacts]:
-    if jobs == 1 or len(nights) < 2:
-        yield from (check_night(night, kinds) for night in nights)
-        return
-    import joblib
-
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
-    yield from parallel(joblib.delayed(check_night)(night, kinds) for night in nights)
 
 
 # One night -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,11 @@ a `HypnographError` (or an `OSError`) is a defect of ours.
 """
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says in one line; its kind, if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class HypnographError(ValueError):
     """A user's mistake or an unusable input, said in one clear sentence or two."""
 

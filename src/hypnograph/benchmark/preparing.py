@@ -11,7 +11,7 @@ from hypnograph.benchmark.entrants import Entrant
 from hypnograph.benchmark.references import Reference
 from hypnograph.errors import HypnographError
 from hypnograph.training.cropping import Crop
-from hypnograph.training.people import Person, draw_folds
+from hypnograph.training.people import Person, draw_folds, person_of
 from hypnograph.training.preparation import prepare
 from hypnograph.training.splits import Split, read_split, write_split
 from hypnograph.training.store import Store
@@ -50,7 +50,7 @@ def splits_of(
     HypnographError
         If there are splits already, and not these.
     """
-    people = {reference.person: _person(reference) for reference in references}
+    people = {reference.person: person_of(reference.night) for reference in references}
     if isinstance(folds, Path):
         files = sorted(folds.glob("*.json")) if folds.is_dir() else [folds]
         drawn = tuple(read_split(file) for file in files)
@@ -68,11 +68,6 @@ def splits_of(
         if not existing:
             write_split(split, out / SPLITS / f"fold-{number:03d}.json")
     return drawn
-
-
-def _person(reference: Reference) -> Person:
-    night = reference.night
-    return Person(reference.person, night.dataset, f"{night.dataset}/{night.family or night.subject}", night.disorder)
 
 
 def _check_tests(splits: Sequence[Split], people: Mapping[str, Person]) -> None:

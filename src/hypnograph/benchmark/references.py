@@ -1,14 +1,15 @@
 """What people scored, on the epochs of the whole recording: all stagers are judged against it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from hypnograph.datasets import Night
-from hypnograph.errors import HypnographError
+from hypnograph.errors import HypnographError, one_line
 from hypnograph.hypnogram import Hypnogram
+from hypnograph.parallel import on_each
 from hypnograph.stages import AASM_5
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.cropping import Crop, crop_to_sleep
@@ -72,11 +73,7 @@ def read_references(nights: Iterable[Night], epoch_s: float, jobs: int = 1) -> t
     dict
         Why the others have none, by key.
     """
-    import joblib
-
-    one = partial(_read, epoch_s=epoch_s)
-    found: Sequence[Reference | tuple[str, str]]
-    found = joblib.Parallel(n_jobs=jobs)(joblib.delayed(one)(night) for night in nights)
+    found = list(on_each(partial(_read, epoch_s=epoch_s), nights, jobs=jobs))
     references = sorted((one for one in found if isinstance(one, Reference)), key=lambda one: one.key)
     return references, dict(one for one in found if not isinstance(one, Reference))
 
@@ -93,4 +90,4 @@ def _read(night: Night, epoch_s: float) -> Reference | tuple[str, str]:
             raise HypnographError("no epoch of the recording is scored")
         return Reference(night, aligned, recording.is_simulated)
     except (HypnographError, OSError, MemoryError) as error:
-        return f"{night.dataset}/{night.id}", " ".join(str(error).split())
+        return f"{night.dataset}/{night.id}", one_line(error)

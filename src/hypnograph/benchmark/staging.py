@@ -14,9 +14,10 @@ from typing import Any, Final
 from hypnograph.benchmark.entrants import Entrant
 from hypnograph.benchmark.preparing import Prepared, Say, prepare_all
 from hypnograph.benchmark.references import Reference
-from hypnograph.errors import HypnographError
+from hypnograph.errors import HypnographError, one_line
 from hypnograph.hypnogram_files import write_hypnogram
 from hypnograph.network import Network
+from hypnograph.parallel import on_each
 from hypnograph.stagers import StagerLike
 from hypnograph.training.cross_validation import PREDICTIONS, Fold, run_fold
 from hypnograph.training.loop import Machine
@@ -162,15 +163,12 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, str]]:
     """Do all tasks, some at a time, and yield each with what went wrong, if anything."""
     sent = [task for task in tasks if task.portable and jobs != 1]
     yield from ((task, _attempt(task.work)) for task in tasks if task not in sent)
-    if sent:
-        import joblib
-
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        for number, problem in parallel(joblib.delayed(_numbered)(n, task.work) for n, task in enumerate(sent)):
-            yield sent[number], problem
+    for number, problem in on_each(_numbered, [(n, task.work) for n, task in enumerate(sent)], jobs=jobs):
+        yield sent[number], problem
 
 
-def _numbered(number: int, work: Callable[[], None]) -> tuple[int, str]:
+def _numbered(numbered: tuple[int, Callable[[], None]]) -> tuple[int, str]:
+    number, work = numbered
     return number, _attempt(work)
 
 
@@ -179,9 +177,9 @@ def _attempt(work: Callable[[], None]) -> str:
     try:
         work()
     except (HypnographError, OSError, MemoryError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     except Exception as error:  # a defect of one stager must not cost the others their days of training
-        return f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"unexpected {type(error).__name__}: {one_line(error)}"
     return ""
 
 
@@ -230,7 +228,7 @@ def _stage_recording(stager: StagerLike, folder: Path, reference: Reference) -> 
 
 
 def _row(reference: Reference) -> PredictedNight:
-    night: Any = reference.night  # of which the name of a file takes dataset and id only
+    night = reference.night
     return PredictedNight(night.dataset, night.id, reference.person, file_name(night))
 
 

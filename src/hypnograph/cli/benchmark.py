@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hypnograph.cli._sources import OF_FOLDER, folder_options, found_in, misplaced
 from hypnograph.cli.train import machine_of, machine_options, progress_display
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
     from hypnograph.datasets import Night
-
-_OF_FOLDER = ("psg", "scoring", "subject", "id")
 
 
 @click.command()
@@ -33,10 +32,7 @@ _OF_FOLDER = ("psg", "scoring", "subject", "id")
     "--reference", type=click.Choice(["first", "majority"]), default="first", show_default=True,
     help="Where there are several scorers: whom the stagers are compared with.",
 )  # fmt: skip
-@click.option("--psg", metavar="PATTERN", help="Which files are recordings (dataset 'folder').")
-@click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder').")
-@click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder').")
-@click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder').")
+@folder_options
 @machine_options
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Nights and folds at a time.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
@@ -64,7 +60,7 @@ def command(
       hypnograph benchmark compared sleep-edf-20=data/sleep-edf --stager attnsleep --stager tinysleepnet --stager yasa
       hypnograph benchmark compared folder=nights --stager mine=runs/usleep --stager ensemble --reference majority
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    of_folder = {name: value for name in _OF_FOLDER if (value := options.pop(name)) is not None}
+    of_folder = {name: value for name in OF_FOLDER if (value := options.pop(name)) is not None}
     nights = list(_nights(sources, of_folder))
     from hypnograph.benchmark import benchmark
 
@@ -85,15 +81,14 @@ def command(
 
 
 def _nights(sources: tuple[str, ...], of_folder: dict[str, str]) -> "Iterator[Night]":
-    from hypnograph.datasets import Night, scan
+    from hypnograph.datasets import Night
     from hypnograph.training.people import data_folder
 
     folders = [data_folder(source) for source in sources]
-    if of_folder and all(name != "folder" for name, _ in folders):
-        raise HypnographError(f"--{next(iter(of_folder))} is used together with the dataset 'folder'")
-    for name, folder in folders:
-        for found in scan(name, folder, **(of_folder if name == "folder" else {})):
-            if isinstance(found, Night):
-                yield found
-            else:
-                click.secho(f"problem: {found}", fg="yellow", err=True)
+    if wrong := misplaced(folders, of_folder):
+        raise HypnographError(wrong)
+    for found in found_in(folders, of_folder):
+        if isinstance(found, Night):
+            yield found
+        else:
+            click.secho(f"problem: {found}", fg="yellow", err=True)

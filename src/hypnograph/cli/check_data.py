@@ -1,19 +1,16 @@
 """``hypnograph check-data``: all that is wrong with the folder of a dataset, at once."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hypnograph.cli import comma_list
+from hypnograph.cli._progress import count_progress
+from hypnograph.cli._sources import channel_kinds, folder_options
 
 if TYPE_CHECKING:
     from hypnograph.data_check import DataCheck
 
-KINDS = ("eeg", "eog", "emg", "ecg")
 _SHOWN_NOTES = 10
 """With more, their number says enough; problems are printed all."""
 
@@ -29,10 +26,7 @@ _SHOWN_NOTES = 10
     metavar="KIND,…",
     help="Channels that recordings must have: EEG, EOG, EMG, ECG.",
 )
-@click.option("--psg", metavar="PATTERN", help="Which files are recordings (dataset 'folder').")
-@click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder').")
-@click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder').")
-@click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder').")
+@folder_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Nights at a time.")
 @click.pass_context
@@ -58,33 +52,17 @@ def command(
       hypnograph check-data sleep-edf-sc data/sleep-edf
       hypnograph check-data folder nights --psg "*.edf" --scoring "*-hypnogram.xml" --quick
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.channel_labels import ChannelKind
     from hypnograph.data_check import check_data
 
-    wanted = [ChannelKind(kind.upper()) for kind in comma_list(kinds, KINDS, at_least_one=True)]
+    wanted = channel_kinds(kinds)
     given = {name: value for name, value in options.items() if value is not None}
-    with _progress() as progress:
+    with count_progress("checking") as progress:
         check = check_data(dataset, folder, kinds=wanted, quick=quick, jobs=jobs, progress=progress, **given)
     if to == "json":
         _print_json(check)
     else:
         _print_text(check)
     ctx.exit(1 if check.problems else 0)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Yield what shows how many nights are done, where a person watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_json(check: "DataCheck") -> None:

@@ -1,13 +1,11 @@
 """``hypnograph fetch``: download a public dataset into a folder, or list the datasets."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hypnograph.cli._progress import download_progress
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
@@ -17,7 +15,8 @@ WIDTH = 100
 """Columns of the list at most."""
 _SHOWN = 10
 """Problems that are printed; with more, their number says enough."""
-_TENTHS = 10
+_LINES = 10
+"""Of progress, where there is no terminal."""
 
 
 @click.command()
@@ -88,7 +87,7 @@ def _fetch(name: str, folder: Path, first: int | None, jobs: int) -> None:
     from hypnograph.fetching import fetch_dataset
 
     _print_terms(dataset(name))
-    with _progress(name) as progress:
+    with download_progress(name, lines=_LINES) as progress:
         fetched = fetch_dataset(name, folder, first=first, progress=progress, jobs=jobs)
     n_files = len(fetched.paths) + len(fetched.problems)
     if fetched.problems:
@@ -111,31 +110,3 @@ def _print_problems(problems: "tuple[Problem, ...]") -> None:
         click.echo(str(problem), err=True)
     if len(problems) > _SHOWN:
         click.echo(f"… and {len(problems) - _SHOWN} more", err=True)
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows how much has come: a bar on a terminal, else a line for each tenth."""
-    if not sys.stderr.isatty():
-        yield _lines(name)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _lines(name: str) -> Callable[[int, int], None]:
-    shown = -1
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown
-        tenth = _TENTHS * done // max(total, 1)
-        if tenth > shown:
-            click.echo(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB", err=True)
-            shown = tenth
-
-    return show

@@ -1,19 +1,21 @@
 """``hypnograph models``: the stagers and weights that there are, and fetching published ones by name."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hypnograph.cli._progress import Show, download_progress
+
 if TYPE_CHECKING:
     from hypnograph.released_weights import ListedModel
 
 WIDTH = 100
 """Columns of the table at most."""
-_QUARTERS = 4
+_LINES = 4
+"""Of progress, where there is no terminal."""
 
 
 @click.group(invoke_without_command=True)
@@ -76,39 +78,13 @@ def _print_fetched(name: str, folder: Path) -> None:
 
 
 @contextmanager
-def _progress(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def _progress(name: str, *, quiet: bool) -> Iterator[Show | None]:
     """Yield what shows how much has come: a bar on a terminal, else a line for each quarter."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
-        with _bar(name) as show:
-            yield show
-    else:
-        yield _lines(name)
-
-
-def _lines(name: str) -> Callable[[int, int], None]:
-    shown = -1
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown
-        quarter = _QUARTERS * done // total
-        if quarter > shown:
-            click.echo(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB", err=True)
-            shown = quarter
-
-    return show
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    with download_progress(name, lines=_LINES) as show:
+        yield show
 
 
 # The list ------------------------------------------------------------------------------------------------------------

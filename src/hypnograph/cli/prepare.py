@@ -1,23 +1,21 @@
 """``hypnograph prepare``: nights of datasets into a store that training reads."""
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.cli import comma_list
+from hypnograph.cli._progress import Show, count_progress
+from hypnograph.cli._sources import OF_FOLDER, channel_kinds, folder_options, found_in, misplaced
 
 if TYPE_CHECKING:
-    from hypnograph.datasets import Night, Problem
+    from hypnograph.datasets import Problem
     from hypnograph.preprocess import InputSpec
     from hypnograph.training.preparation import PreparationReport, PreparedOutcome
 
-KINDS = ("eeg", "eog", "emg", "ecg")
-_OF_FOLDER = ("psg", "scoring", "subject", "id")
 _OF_SPEC = ("rate", "band", "epoch", "scaling", "outliers", "outlier_iqr", "resampling")
 
 
@@ -58,10 +56,7 @@ def _parse_band(_ctx: click.Context, _parameter: click.Parameter, value: str | N
 )  # fmt: skip
 @click.option("--scorers", metavar="LIST", help="Take these scorers only, with commas.  [all]")
 @click.option("--max-derivations", type=click.IntRange(min=1), metavar="N", help="At most N of each kind.  [all]")
-@click.option("--psg", metavar="PATTERN", help="Which files are recordings (dataset 'folder').")
-@click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder').")
-@click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder').")
-@click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder').")
+@folder_options
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the samples in the store.  [float16]")
 @click.option("--compress", is_flag=True, default=None, help="Smaller files, slower reads.")
 @click.option(
@@ -84,18 +79,32 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
       hypnograph prepare usleep-store sleep-edf-sc=data/sleep-edf mass-ss3=data/mass --recipe usleep --jobs 2
       hypnograph prepare store folder=nights --kinds EEG,EOG --rate 128 --scaling robust --outliers clip
     """  # noqa: D301 (click's \b keeps the lines of the example)
+    from hypnograph.datasets import Night
     from hypnograph.training.preparation import prepare
 
     spec, crop = _how(store, options)
-    nights, problems = _scanned(sources, {name: options[name] for name in _OF_FOLDER})
+    patterns = {name: value for name in OF_FOLDER if (value := options[name]) is not None}
+    if wrong := misplaced(sources, patterns):
+        raise click.UsageError(wrong)
+    found = list(found_in(sources, patterns))
+    nights, problems = (
+        [one for one in found if isinstance(one, Night)],
+        [one for one in found if not isinstance(one, Night)],
+    )
     passed = ("jobs", "cluster", "overwrite", "resume", "max_derivations", "dtype", "compress")
     given = {name: options[name] for name in passed}
     scorers = "all" if options["scorers"] is None else tuple(s.strip() for s in options["scorers"].split(","))
-    with _progress(len(nights)) as progress:
+    with count_progress("preparing") as show:
+        progress = None if show is None else _counting(show, len(nights))
         report = prepare(nights, store, spec, crop=crop, scorers=scorers, progress=progress, **given)
     _print(report, problems)
     usable = len(report.outcomes) - len(report.failed)
     ctx.exit(1 if not usable or (options["strict"] and (report.failed or problems)) else 0)
+
+
+def _counting(show: Show, total: int) -> Callable[["PreparedOutcome"], None]:
+    numbers = count(1)
+    return lambda _: show(next(numbers), total)
 
 
 def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", Any]:
@@ -129,47 +138,12 @@ def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", Any]:
 
 
 def _spec(options: Mapping[str, Any]) -> "InputSpec":
-    from hypnograph.channel_labels import ChannelKind
     from hypnograph.preprocess import InputSpec
 
-    kinds = tuple(ChannelKind(kind.upper()) for kind in comma_list(options["kinds"], KINDS, at_least_one=True))
+    kinds = channel_kinds(options["kinds"])
     names = {"rate": "sample_rate", "band": "band_hz", "epoch": "epoch_s"}
     given = {names.get(name, name): options[name] for name in _OF_SPEC if options[name] is not None}
     return InputSpec(**{"kinds": kinds, "sample_rate": 128.0, **given})
-
-
-def _scanned(
-    sources: list[tuple[str, Path]], of_folder: Mapping[str, str | None]
-) -> tuple[list["Night"], list["Problem"]]:
-    from hypnograph.datasets import Night, scan
-
-    patterns = {name: value for name, value in of_folder.items() if value is not None}
-    if patterns and all(name != "folder" for name, _ in sources):
-        raise click.UsageError(f"--{next(iter(patterns))} is used together with the dataset 'folder'")
-    nights: list[Night] = []
-    problems: list[Problem] = []
-    for name, folder in sources:
-        for found in scan(name, folder, **(patterns if name == "folder" else {})):
-            if isinstance(found, Night):
-                nights.append(found)
-            else:
-                problems.append(found)
-    return nights, problems
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[["PreparedOutcome"], None] | None]:
-    """Yield what shows how many nights are done, where a person watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda _: bar.advance(task)
 
 
 def _print(report: "PreparationReport", problems: list["Problem"]) -> None:

@@ -262,6 +262,27 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, folders, names
 
 
+def paired(
+    name: str, psgs: Mapping[str, Path], scorings: Mapping[str, Path], *, psg: str, scoring: str
+) -> Iterator[Night | Problem]:
+    """Yield the nights of a dataset in which each subject has one, and what has no partner.
+
+    Parameters
+    ----------
+    name
+        Of the dataset.
+    psgs, scorings
+        By subject.
+    psg, scoring
+        What is missing where it is, in words.
+    """
+    for subject in sorted(psgs.keys() & scorings.keys()):
+        one = Scoring("", scorings[subject])
+        yield Night(dataset=name, id=subject, subject=subject, psg=psgs[subject], scorings=(one,))
+    yield from unmatched(psgs, scorings, scoring)
+    yield from unmatched(scorings, psgs, psg)
+
+
 def unmatched(files: Mapping[str, Path], partners: Mapping[str, Any], what: str) -> Iterator[Problem]:
     """Yield a problem for each file whose key no partner has."""
     for key, path in files.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
+from hypnograph.datasets import Dataset, Night, Problem, files_below, paired
 from hypnograph.remote_files import ErdaShare
 
 DATASETS = {
@@ -38,8 +38,4 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
         elif (first := found[what].setdefault(subject, path)) is not path:
             yield Problem(path, f"a second {what} of {subject}; {first.relative_to(folder)} is taken")
     psgs, scorings = found[_TWIN] | found[_PSG], found[_SCORING]
-    for subject in sorted(psgs.keys() & scorings.keys()):
-        scoring = Scoring("", scorings[subject])
-        yield Night(dataset=name, id=subject, subject=subject, psg=psgs[subject], scorings=(scoring,))
-    yield from unmatched(psgs, scorings, f"scoring ({_SCORING})")
-    yield from unmatched(scorings, psgs, f"recording ({_PSG})")
+    yield from paired(name, psgs, scorings, psg=f"recording ({_PSG})", scoring=f"scoring ({_SCORING})")

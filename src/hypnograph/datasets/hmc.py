@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
+from hypnograph.datasets import Dataset, Night, Problem, files_below, paired
 from hypnograph.remote_files import PhysioNet
 
 DATASETS = {
@@ -37,8 +37,4 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
         first = (scorings if match[2] else psgs).setdefault(match[1], path)
         if first is not path:
             yield Problem(path, f"a second {path.name} of {match[1]}; {first.relative_to(folder)} is taken")
-    for subject in sorted(psgs.keys() & scorings.keys()):
-        scoring = Scoring("", scorings[subject])
-        yield Night(dataset=name, id=subject, subject=subject, psg=psgs[subject], scorings=(scoring,))
-    yield from unmatched(psgs, scorings, "scoring (_sleepscoring.edf)")
-    yield from unmatched(scorings, psgs, "recording (.edf)")
+    yield from paired(name, psgs, scorings, psg="recording (.edf)", scoring="scoring (_sleepscoring.edf)")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
+from hypnograph.datasets import Dataset, Night, Problem, files_below, paired
 
 _ELECTRODES = (
     *("Fp1", "Fp2", "F7", "F8", "F3", "F4", "T7", "T8", "C3", "C4"),
@@ -52,8 +52,4 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
             if first is not path:
                 yield Problem(path, f"a second {match[3]} of {match[1]}; {first.relative_to(folder)} is taken")
     psgs, bases = found["psg"], found["base"]
-    for subject in sorted(psgs.keys() & bases.keys()):
-        scoring = Scoring("", bases[subject])
-        yield Night(dataset=name, id=subject, subject=subject, psg=psgs[subject], scorings=(scoring,))
-    yield from unmatched(psgs, bases, "scoring (Base.edf)")
-    yield from unmatched(bases, psgs, "recording (PSG.edf)")
+    yield from paired(name, psgs, bases, psg="recording (PSG.edf)", scoring="scoring (Base.edf)")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
+from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, paired
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.hypnogram_files import read_hypnogram
 from hypnograph.remote_files import PhysioNet
@@ -48,11 +48,7 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
         first = (scorings if match[2] == "_stage.txt" else psgs).setdefault(match[1], path)
         if first is not path:
             yield Problem(path, f"a second file for {match[1]}, beside {first.relative_to(folder)}, which is taken")
-    for subject in sorted(psgs.keys() & scorings.keys()):
-        scoring = Scoring("", scorings[subject])
-        yield Night(dataset=name, id=subject, subject=subject, psg=psgs[subject], scorings=(scoring,))
-    yield from unmatched(psgs, scorings, "scoring (_stage.txt)")
-    yield from unmatched(scorings, psgs, "recording (.rec)")
+    yield from paired(name, psgs, scorings, psg="recording (.rec)", scoring="scoring (_stage.txt)")
 
 
 def read_scoring(night: Night, scoring: Scoring) -> Hypnogram:

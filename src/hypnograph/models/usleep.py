@@ -231,14 +231,15 @@ class _BatchNormalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        n = x.numel() // x.shape[1]
-        mean = _map_sums(_rows(x), x.shape[1]) / n
-        rows = _rows(x)
-        var = _map_sums(torch.sub(rows, _tiled(mean, rows)).square_(), x.shape[1]) / n
+        rows, n_maps = _rows(x), x.shape[1]
+        n = x.numel() // n_maps
+        mean = _map_sums(rows, n_maps) / n
+        var = _map_sums(torch.sub(rows, _tiled(mean, rows)).square_(), n_maps) / n
         rstd = (var + eps).rsqrt()
         ctx.save_for_backward(x, weight, mean, rstd)
         ctx.mark_non_differentiable(mean, var)
-        return _scaled(x, weight * rstd, bias - mean * weight * rstd), mean, var
+        scale = weight * rstd
+        return _scaled(x, scale, bias - mean * scale), mean, var
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:

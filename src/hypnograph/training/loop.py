@@ -37,7 +37,7 @@ from hypnograph.training.optimisers import create_optimiser, set_learning_rates
 from hypnograph.training.prediction import check_spec
 from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.recipes import Phase, Recipe
-from hypnograph.training.run_folder import BEST, LAST, PRETRAINING, STATE, begin_run
+from hypnograph.training.run_folder import BEST, LAST, PRETRAINING, STATE, TENSORBOARD, begin_run
 from hypnograph.training.run_state import RunState, read_state, write_state
 from hypnograph.training.sampled_windows import Nights, Sampler
 from hypnograph.training.sampling import create_sampler
@@ -271,7 +271,7 @@ class _PhaseRun:
         self.sampler, self.loader = self._sampler(), self._loader()
         self.state = read_state(self.folder / STATE, self.model, self.optimiser) or RunState()
         self.saved = -math.inf
-        tell = tensorboard(self.folder / "tensorboard") if fabric.is_global_zero else lambda row: None
+        tell = tensorboard(self.folder / TENSORBOARD) if fabric.is_global_zero else lambda row: None
         self.began = time.monotonic()
         while not (self._finished or self._is_late):
             row = self._row()

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hypnograph.datasets import dataset, nights
+from hypnograph.datasets import Night, dataset, nights
 from hypnograph.errors import HypnographError
+from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.splits import (
     ATTNSLEEP_EDF_20,
     ATTNSLEEP_EDF_78,
@@ -72,7 +73,7 @@ def people(sources: Iterable[str]) -> list[Person]:
     for source in sources:
         if "=" in source and "://" not in source:
             name, folder = data_folder(source)
-            everyone = [_person(name, n.subject, n.family, n.disorder) for n in nights(name, folder)]
+            everyone = [person_of(night) for night in nights(name, folder)]
         else:
             everyone = people_of(open_store(source))
         found |= {person.id: person for person in everyone}
@@ -83,11 +84,13 @@ def people(sources: Iterable[str]) -> list[Person]:
 
 def people_of(store: Store) -> list[Person]:
     """Return the subjects of a store."""
-    return [_person(night.dataset, night.subject, night.family, night.disorder) for night in store.nights]
+    return [person_of(night) for night in store.nights]
 
 
-def _person(dataset_name: str, subject: str, family: str, disorder: str) -> Person:
-    return Person(f"{dataset_name}/{subject}", dataset_name, f"{dataset_name}/{family or subject}", disorder)
+def person_of(night: Night | PreparedNight) -> Person:
+    """Return whose night it is."""
+    family = f"{night.dataset}/{night.family or night.subject}"
+    return Person(f"{night.dataset}/{night.subject}", night.dataset, family, night.disorder)
 
 
 def draw_fractions(

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from hypnograph.datasets import Night
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.evaluation.tables import Evaluation, NightPair, evaluate_nights
 from hypnograph.hypnogram import Hypnogram
@@ -192,7 +193,7 @@ def predict_night_with(network: Network, night: PreparedNight, options: Options)
     )
 
 
-def file_name(night: PreparedNight) -> str:
+def file_name(night: Night | PreparedNight) -> str:
     """Return the name of a night's files; no two nights have the same."""
     return quote(f"{night.dataset}~{night.id}", safe=" ") + ".json"
 

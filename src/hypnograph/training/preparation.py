@@ -7,8 +7,9 @@ number. A night that cannot be prepared is reported and costs no other; a disk t
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, dataset
-from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError
+from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError, one_line
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.montage import Derivation, choose_derivations, read_derivation
+from hypnograph.parallel import on_each
 from hypnograph.preprocess import InputSpec, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.stages import AASM_5
@@ -195,30 +197,7 @@ def _run(
 ) -> Generator[PreparedOutcome]:
     # A worker needs the place and the kind of the store, not the nights that it has.
     empty = replace(store, nights=())
-    if cluster is None and jobs == 1:
-        yield from (prepare_night(night, empty, choices) for night in nights)
-        return
-    import joblib
-
-    with _backend(cluster):
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(prepare_night)(night, empty, choices) for night in nights)
-
-
-@contextmanager
-def _backend(cluster: str | None) -> Iterator[None]:
-    """Let joblib's calls go to a Dask scheduler, where one is given."""
-    if cluster is None:
-        yield
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise HypnographError("--cluster needs Dask: pip install 'hypnograph[cluster]'") from None
-    import joblib
-
-    with Client(cluster), joblib.parallel_config("dask"):
-        yield
+    yield from on_each(partial(prepare_night, store=empty, choices=choices), nights, jobs=jobs, cluster=cluster)
 
 
 # One night ------------------------------------------------------------------------------------------------------------
@@ -244,15 +223,11 @@ def prepare_night(night: Night, store: Store, choices: Choices) -> PreparedOutco
             )
         entry, signals, stages = _read(night, store, choices)
     except (HypnographError, OSError, MemoryError) as error:
-        return PreparedOutcome(key, person, "failed", _one_line(error))
+        return PreparedOutcome(key, person, "failed", one_line(error))
     except Exception as error:  # a defect of ours must not cost the other nights
-        return PreparedOutcome(key, person, "failed", f"unexpected {type(error).__name__}: {_one_line(error)}")
+        return PreparedOutcome(key, person, "failed", f"unexpected {type(error).__name__}: {one_line(error)}")
     complete = write_night(store, entry | {"made_from": made_from}, signals, stages)
     return PreparedOutcome(key, person, "prepared", entry=complete)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _fingerprint(night: Night, choices: Choices) -> str:

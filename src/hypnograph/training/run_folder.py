@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hypnograph.errors import HypnographError, UnreadableFileError
+from hypnograph.model_info import INFO
 from hypnograph.training.history import CSV, CURVE
 from hypnograph.training.recipes import Recipe, read_recipe, recipe_toml
 from hypnograph.training.splits import Split, read_split
@@ -19,8 +20,6 @@ PRETRAINING: Final = "pretraining"
 TENSORBOARD: Final = "tensorboard"
 """What lies in it: texts of what was asked, the state, two checkpoints, the folder of a first step, its curves."""
 
-_MODEL: Final = "model.json"  # each checkpoint has it
-
 
 def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overwrite: bool) -> None:
     """Write down what a training is asked, or see that it is asked the same as before.
@@ -34,7 +33,7 @@ def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overw
         If the folder holds a training and neither `resume` nor `overwrite` is set, or `resume` is set and recipe or
         split are other ones, or the folder has other ones and no training, and `overwrite` is not set.
     """
-    traces = (STATE, f"{PRETRAINING}/{STATE}", f"{BEST}/{_MODEL}", f"{LAST}/{_MODEL}")
+    traces = (STATE, f"{PRETRAINING}/{STATE}", f"{BEST}/{INFO}", f"{LAST}/{INFO}")
     started = any((folder / trace).exists() for trace in traces)
     if started and not (resume or overwrite):
         raise HypnographError(f"{folder} holds a training: --resume goes on with it, --overwrite begins anew")
@@ -98,6 +97,6 @@ def best_checkpoint(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     for candidate in (folder / BEST, folder / LAST, folder):
-        if (candidate / _MODEL).is_file():
+        if (candidate / INFO).is_file():
             return candidate
     raise UnreadableFileError(f"{folder} holds no checkpoint: a training writes one after its first pass")
