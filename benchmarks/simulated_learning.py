@@ -51,7 +51,7 @@ RECIPES: dict[str, tuple[str, list[str]]] = {
     "attnsleep-msp": ("attnsleep-msp", FAST),
     "attnsleep-msp-crnn": ("attnsleep-msp-crnn", FAST),
     "seqsleepnet": ("seqsleepnet", [*FAST, "sampling.stride=20"]),
-    "sleepgpt-tinysleepnet": ("sleepgpt-tinysleepnet", FAST),
+    "sleepgpt-tinysleepnet": ("sleepgpt-tinysleepnet", [*FAST, "schedule.name=constant"]),
     "sleepgpt-lstm": ("sleepgpt-lstm", [*FAST, "schedule.name=constant"]),
     "ecg-utime-eeg": ("ecg-utime-eeg", [*FAST[1:], "sampling.batch=32"]),
 }  # fmt: skip
