@@ -358,7 +358,7 @@ class TestConversion:
         pretend(monkeypatch, name, file.getvalue())
         for _ in range(2):
             folder = fetch(name, from_file=tmp_path / "60_48_3_6.pth.tar", overwrite=True)
-            loaded = language_model.load_language_model(folder)
+            loaded = language_model.load_gpt(folder)
             assert (loaded.name, loaded.data, loaded.targets_ahead) == (name, RELEASED[name].data, 2)
             for key, value in ours.items():
                 np.testing.assert_array_equal(loaded.weights[key], value.numpy())
@@ -501,7 +501,7 @@ class TestPublishedFiles:
     @pytest.mark.parametrize(("name", "positions"), [("slm-shhs-60", 60), ("slm-shhs-90", 90)])
     def test_the_language_models_convert(self, shared_data: Path, name: str, positions: int) -> None:
         folder = fetch(name, from_file=self.file(shared_data, name))
-        model = language_model.load_language_model(folder)
+        model = language_model.load_gpt(folder)
         assert (model.config.positions, model.targets_ahead, model.name) == (positions, 2, name)
         assert (model.licence, model.data) == ("Apache-2.0", RELEASED[name].data)
         (listed,) = (model for model in list_models() if model.name == name)

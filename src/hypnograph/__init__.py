@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hypnograph.datasets import nights
     from hypnograph.errors import HypnographError
     from hypnograph.evaluation.agreement import Agreement, agreement
+    from hypnograph.evaluation.calibration import Calibration
+    from hypnograph.evaluation.consensus import majority
     from hypnograph.evaluation.sleep_statistics import SleepStatistics, sleep_statistics
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.hypnogram import Hypnodensity, Hypnogram
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from hypnograph.released_weights import load
     from hypnograph.report import write_report
     from hypnograph.review import unsure_stretches
+    from hypnograph.sequences.any_model import load_language_model
+    from hypnograph.sequences.decoding import decode, load_decoder
     from hypnograph.signal_files import read_recording
     from hypnograph.signal_files.mne import from_raw, to_annotations
     from hypnograph.simulate import simulate_hypnogram, simulate_recording
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "AASM_5": "hypnograph.stages",
     "Agreement": "hypnograph.evaluation.agreement",
+    "Calibration": "hypnograph.evaluation.calibration",
     "ChannelKind": "hypnograph.channel_labels",
     "Derivation": "hypnograph.montage",
     "Hypnodensity": "hypnograph.hypnogram",
@@ -59,10 +64,14 @@ _MODULE_OF = {
     "choose_derivations": "hypnograph.montage",
     "create_model": "hypnograph.models",
     "create_stager": "hypnograph.stagers",
+    "decode": "hypnograph.sequences.decoding",
     "evaluate_nights": "hypnograph.evaluation.tables",
     "export": "hypnograph.checkpoint",
     "from_raw": "hypnograph.signal_files.mne",
     "load": "hypnograph.released_weights",
+    "load_decoder": "hypnograph.sequences.decoding",
+    "load_language_model": "hypnograph.sequences.any_model",
+    "majority": "hypnograph.evaluation.consensus",
     "nights": "hypnograph.datasets",
     "open_store": "hypnograph.training.store",
     "prepare": "hypnograph.training.preparation",
@@ -87,6 +96,7 @@ __all__ = [
     "W_NREM_REM",
     "W_SLEEP",
     "Agreement",
+    "Calibration",
     "ChannelKind",
     "Derivation",
     "Hypnodensity",
@@ -105,10 +115,14 @@ __all__ = [
     "choose_derivations",
     "create_model",
     "create_stager",
+    "decode",
     "evaluate_nights",
     "export",
     "from_raw",
     "load",
+    "load_decoder",
+    "load_language_model",
+    "majority",
     "nights",
     "open_store",
     "prepare",

@@ -13,9 +13,13 @@ from hypnograph.errors import HypnographError, one_line
 from hypnograph.parallel import on_each
 from hypnograph.recording import Recording
 from hypnograph.signal_files import read_recording, recording_suffixes
-from hypnograph.stagers import DEFAULT_STAGER, Staging, create_stager
+from hypnograph.stagers import DEFAULT_STAGER, Staging, create_stager, decoded
 
 REPORT_FORMATS = ("html", "pdf")
+UNDECODED = "undecoded"
+"""Not a format: the csv of what the stager said before a decoder."""
+UNCHANGED = "none"
+"""The decoder that changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Options:
-    """How to stage: the stager's name, its options, and what to do with files that exist."""
+    """How to stage: the stager's name, its options, a decoder by name or file, and what to do with files that exist."""
 
     stager: str = DEFAULT_STAGER
     stager_options: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     overwrite: bool = False
+    decode: str = UNCHANGED
 
 
 def find_recordings(paths: Iterable[Path]) -> list[tuple[Path, Path]]:
@@ -116,6 +121,8 @@ def plan(paths: Iterable[Path], out: Path, formats: Sequence[str]) -> list[Job]:
 
 
 def _output_name(name: str, to: str) -> str:
+    if to == UNDECODED:
+        return f"{name}-{UNDECODED}.csv"
     return f"{name}-report.{to}" if to in REPORT_FORMATS else f"{name}-hypnogram.{to}"
 
 
@@ -150,6 +157,8 @@ def run_one(job: Job, options: Options) -> Outcome:
     try:
         recording = read_recording(job.recording)
         staging = create_stager(options.stager, **options.stager_options).stage(recording)
+        if options.decode != UNCHANGED:
+            staging = decoded(staging, options.decode)
         write_outputs(staging, recording, wanted, title=job.recording.stem)
     except (HypnographError, OSError, MemoryError) as error:
         return Outcome(job, "failed", one_line(error), perf_counter() - began)
@@ -179,4 +188,7 @@ def _write(staging: Staging, recording: Recording, path: Path, to: str, title: s
     else:
         from hypnograph.hypnogram_files import write_hypnogram
 
-        write_hypnogram(staging.hypnogram, path, hypnodensity=staging.hypnodensity)
+        hypnogram, hypnodensity = staging.hypnogram, staging.hypnodensity
+        if to == UNDECODED and staging.undecoded is not None:
+            hypnogram, hypnodensity = staging.undecoded.argmax(), staging.undecoded
+        write_hypnogram(hypnogram, path, hypnodensity=hypnodensity)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from hypnograph.evaluation.calibration import Reliability
+
 _LIGHT = {"W": "#e0a02f", "N1": "#8dbfe0", "N2": "#3f82bd", "N3": "#1b3e70", "REM": "#c8402f"}
 _DARK = {"W": "#e8b650", "N1": "#b5d8ef", "N2": "#6ba6d9", "N3": "#3a69b0", "REM": "#e2604c"}
 # What merged stages are called, and the AASM stage whose colour they take.
@@ -287,3 +289,157 @@ def _time_axis(ax: "Axes", duration_s: float, start: datetime | None, offset_h: 
     ax.set_xticks([tick.seconds / 3600 + offset_h for tick in ticks], [tick.label for tick in ticks])
     ax.set_xlabel("time since the start (h:mm)" if start is None else "clock time")
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def plot_disagreement(scorings: Sequence[tuple[str, Hypnogram]], consensus: Hypnogram, ax: "Axes") -> None:
+    """Draw a strip for each scorer, coloured where it differs from the consensus, in the stage that it has there.
+
+    Parameters
+    ----------
+    scorings
+        (name, hypnogram) of each, on the grid of the consensus.
+    consensus
+        With what they are compared; an epoch that either side left unscored stays grey.
+    ax
+        Where.
+
+    Raises
+    ------
+    HypnographError
+        If there is no scoring, or one has another length or scheme.
+    """
+    if not scorings:
+        raise HypnographError("there is no scoring to draw")
+    for name, hypnogram in scorings:
+        if (hypnogram.n_epochs, hypnogram.scheme) != (consensus.n_epochs, consensus.scheme):
+            raise HypnographError(f"{name} ({hypnogram!r}) is not on the grid of the consensus ({consensus!r})")
+    palette = np.array([*(_rgb(c) for c in stage_colours(consensus.scheme)), _rgb("#ffffff"), _rgb("#e4e7ea")])
+    agreed, unscored = consensus.scheme.n_stages, consensus.scheme.n_stages + 1
+    stages = np.stack([hypnogram.stages for _, hypnogram in scorings]).astype(np.intp)
+    shown = np.where(stages == consensus.stages, agreed, stages)
+    shown = np.where((stages < 0) | ~consensus.scored, unscored, shown)
+    hours = consensus.duration_s / 3600
+    extent = (0, hours, len(scorings) - 0.5, -0.5)
+    ax.imshow(palette[shown], aspect="auto", interpolation="nearest", extent=extent)
+    ax.set_yticks(range(len(scorings)), [name for name, _ in scorings])
+    for edge in range(1, len(scorings)):
+        ax.axhline(edge - 0.5, color="#c8cdd3", linewidth=0.6)
+    _time_axis(ax, consensus.duration_s, consensus.start, 0.0)
+    ax.tick_params(axis="y", length=0)
+
+
+def _rgb(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+def plot_scorers(
+    scorings: Sequence[tuple[str, Hypnogram]],
+    consensus: Hypnogram,
+    votes: Hypnodensity,
+    *,
+    width_in: float = 11.0,
+) -> "Figure":
+    """Draw a consensus, beneath it where each scorer differs from it, and the votes as a hypnodensity.
+
+    Parameters
+    ----------
+    scorings
+        (name, hypnogram) of each, on the grid of the consensus.
+    consensus, votes
+        Of the scorers.
+    width_in
+        Inches.
+
+    Raises
+    ------
+    HypnographError
+        As `plot_disagreement`.
+    """
+    from matplotlib.figure import Figure
+
+    heights = [1.5, 0.3 + 0.2 * len(scorings), 1.1]
+    figure = Figure(figsize=(width_in, sum(heights) + 1.6), layout="constrained")
+    top, strips, bottom = figure.subplots(3, 1, sharex=True, height_ratios=heights)
+    plot_hypnogram(consensus, top)
+    top.set_title(consensus.scorer or "consensus", loc="left", fontsize=10)
+    plot_disagreement(scorings, consensus, strips)
+    strips.set_title("where each differs, and what it has there", loc="left", fontsize=10)
+    plot_hypnodensity(votes, bottom)
+    bottom.set_ylabel("")
+    bottom.set_title("share of the scorers", loc="left", fontsize=10)
+    for ax in (top, strips):
+        ax.set_xlabel("")
+    return figure
+
+
+def plot_kappa_matrix(names: Sequence[str], values: NDArray[np.floating], ax: "Axes", *, n_people: int = 0) -> None:
+    """Draw the kappa of each pair of scorers as a heat map with its numbers.
+
+    Parameters
+    ----------
+    names
+        Of the scorers.
+    values : float array, shape (n_scorers, n_scorers)
+        Symmetric; NaN is left empty.
+    ax
+        Where.
+    n_people
+        Draw a line after so many; 0: none.
+
+    Raises
+    ------
+    HypnographError
+        If the values do not fit the names.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (len(names), len(names)):
+        raise HypnographError(f"values have shape {values.shape}; {len(names)} names need {(len(names), len(names))}")
+    # A scorer's agreement with itself says nothing: its cell stays empty.
+    shown = np.where(np.eye(len(names), dtype=bool), np.nan, values)
+    ax.imshow(shown, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*shown.shape):
+        if not np.isnan(shown[row, column]):
+            ink = "white" if shown[row, column] > 0.55 else "#1c2126"
+            ax.text(column, row, f"{shown[row, column]:.2f}", ha="center", va="center", fontsize=9, color=ink)
+    if 0 < n_people < len(names):
+        ax.axhline(n_people - 0.5, color="#1c2126", linewidth=1.0)
+        ax.axvline(n_people - 0.5, color="#1c2126", linewidth=1.0)
+    ax.set_xticks(range(len(names)), list(names), rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), list(names))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def plot_reliability(
+    curves: Sequence[tuple[str, "Reliability"]], ax: "Axes", *, colours: Sequence[str] | None = None
+) -> None:
+    """Draw how often what was said with some probability came true; on the diagonal, as often as said.
+
+    Parameters
+    ----------
+    curves
+        (name, curve) of each. The area of a point is its share of the epochs; bins of fewer than 10 epochs say nothing
+        and are left out.
+    ax
+        Where.
+    colours
+        One for each curve; None: two that stay apart, then those of matplotlib.
+
+    Raises
+    ------
+    HypnographError
+        If the colours are not as many as the curves.
+    """
+    colours = colours or ("#8a929b", "#1b3e70", *(f"C{i}" for i in range(len(curves))))[: len(curves)]
+    if len(colours) != len(curves):
+        raise HypnographError(f"{len(colours)} colours for {len(curves)} curves; give one for each")
+    ax.plot([0, 1], [0, 1], color=UNSCORED_COLOUR, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for (name, curve), colour in zip(curves, colours, strict=True):
+        shown = curve.n_epochs >= 10
+        said, came_true = curve.probability[shown], curve.frequency[shown]
+        area = 8 + 300 * curve.n_epochs[shown] / curve.n_epochs.sum()
+        ax.plot(said, came_true, color=colour, linewidth=1.6, zorder=2, label=name)
+        ax.scatter(said, came_true, s=area, color=colour, alpha=0.75, linewidths=0, zorder=3, clip_on=False)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability said", ylabel="share that came true")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=9, loc="upper left")

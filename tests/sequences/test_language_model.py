@@ -16,7 +16,7 @@ from hypnograph.sequences.language_model import (  # noqa: E402
     Config,
     StageLanguageModel,
     from_published,
-    load_language_model,
+    load_gpt,
     published_names,
     weight_shapes,
 )
@@ -208,7 +208,7 @@ class TestThePublishedModelsOnCap:
 class TestACheckpoint:
     def test_comes_back_as_it_was(self, model, tmp_path: Path) -> None:
         model = replace(model, context=12, scheme=model.scheme)
-        back = load_language_model(model.save(tmp_path / "slm"))
+        back = load_gpt(model.save(tmp_path / "slm"))
         for name in ("config", "context", "targets_ahead", "scheme", "name", "data", "licence", "source"):
             assert getattr(back, name) == getattr(model, name), name
         np.testing.assert_array_equal(back.log_probabilities(NIGHT), model.log_probabilities(NIGHT))
@@ -218,7 +218,7 @@ class TestACheckpoint:
         random = np.random.default_rng(0)
         weights = {name: random.normal(size=shape) for name, shape in weight_shapes(config).items()}
         model = StageLanguageModel(config=config, weights=weights, context=8, scheme=W_SLEEP)
-        back = load_language_model(model.save(tmp_path / "w-sleep"))
+        back = load_gpt(model.save(tmp_path / "w-sleep"))
         assert (back.scheme, back.targets_ahead) == (W_SLEEP, 1)
         assert back.log_probabilities(NIGHT % 2).shape == (200, 2)
 
@@ -242,7 +242,7 @@ class TestACheckpoint:
     def test_that_is_not_whole_is_refused(self, model, tmp_path: Path, missing: str) -> None:
         (model.save(tmp_path) / missing).unlink()
         with pytest.raises(UnreadableFileError, match="no checkpoint"):
-            load_language_model(tmp_path)
+            load_gpt(tmp_path)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -261,19 +261,19 @@ class TestACheckpoint:
         path = model.save(tmp_path) / "model.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
         with pytest.raises(UnreadableFileError, match=message):
-            load_language_model(tmp_path)
+            load_gpt(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff"])
     def test_whose_description_is_damaged_is_refused(self, model, tmp_path: Path, content: bytes) -> None:
         (model.save(tmp_path) / "model.json").write_bytes(content)
         with pytest.raises(UnreadableFileError, match="no checkpoint"):
-            load_language_model(tmp_path)
+            load_gpt(tmp_path)
 
     def test_whose_weights_are_damaged_is_refused(self, model, tmp_path: Path) -> None:
         path = model.save(tmp_path) / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-9])
         with pytest.raises(UnreadableFileError, match="no checkpoint"):
-            load_language_model(tmp_path)
+            load_gpt(tmp_path)
 
 
 class TestRefusals:
@@ -353,3 +353,14 @@ class TestAModelIsAValue:
 
     def test_each_weight_has_a_published_name(self) -> None:
         assert set(published_names().values()) == set(weight_shapes(Config()))
+
+
+def test_a_reader_gives_what_a_whole_night_gives() -> None:
+    model = from_published(published_layout(60))
+    short = replace(model, context=7)
+    other = np.random.default_rng(4).integers(0, 5, 30)
+    reader = short.reader(2)
+    rows = np.stack([reader.read(np.array([a, b])) for a, b in zip(NIGHT[:30], other, strict=True)], axis=1)
+    np.testing.assert_allclose(rows[0], short.log_probabilities(NIGHT[:30]), atol=1e-5)
+    reader.select(np.array([1]))
+    np.testing.assert_allclose(reader.read(np.array([-1]))[0], short.log_probabilities([*other, -1])[-1], atol=1e-5)

@@ -9,6 +9,7 @@ import click
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
+    from hypnograph.evaluation.many_scorers import ManyScorers
     from hypnograph.evaluation.pairing import Pairing
     from hypnograph.evaluation.tables import Evaluation, NightPair
     from hypnograph.stages import StageScheme
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("predicted", type=click.Path(path_type=Path))
+@click.option(
+    "--reference",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The same nights by one more scorer; may be repeated.",
+)
 @click.option("--scheme", metavar="NAME", help="Merge stages first: W-light-deep-REM, W-NREM-REM or W-sleep (or AASM).")
 @click.option(
     "--ignore", multiple=True, metavar="STAGE", help="Leave out epochs of this reference stage; may be repeated."
@@ -31,17 +39,24 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each night to this file.")
-@click.option("--overwrite", is_flag=True, help="Replace the csv file if it exists.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --reference: kappa of each pair of scorers as a picture (png, svg, pdf).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the csv file and the picture if they exist.")
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over subjects.")
 def command(
     *,
     reference: Path,
     predicted: Path,
+    others: tuple[Path, ...],
     scheme: str | None,
     ignore: tuple[str, ...],
     wake_trim_min: float | None,
     as_json: bool,
     csv: Path | None,
+    plot: Path | None,
     overwrite: bool,
     seed: int,
     **reading: Any,
@@ -51,16 +66,32 @@ def command(
     Prints accuracy, F1, Cohen's kappa, MCC and MGm, pooled and per night, with 95 % intervals over subjects. Scorings
     are aligned by their start times; epochs that either side left unscored are not compared.
 
+    With several references: agreement with each, with the consensus of all, and with the consensus of all but one, as
+    each person is compared with the others; soft agreement; kappas of all pairs.
+
     \b
     Example:
       hypnograph evaluate expert.txt staged/night-hypnogram.csv
       hypnograph evaluate experts/ staged/ --wake-trim-min 30 --csv nights.csv
+      hypnograph evaluate anna.txt staged/night-hypnogram.csv --reference ben.txt --reference chris.txt
     """  # noqa: D301 (click's \b keeps the lines of the example)
+    from hypnograph.cli._many_scorers import check_picture, read_scorers
+    from hypnograph.evaluation.many_scorers import compare_scorers
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.whole_file import check_output
 
     if csv is not None:
-        check_output(csv, inputs=(reference, predicted), overwrite=overwrite)
+        check_output(csv, inputs=(reference, predicted, *others), overwrite=overwrite)
+    if others:
+        if ignore:
+            raise click.UsageError("--ignore is for one reference; with several, say which stages with --scheme")
+        check_picture(plot, inputs=(reference, predicted, *others), overwrite=overwrite)
+        several, notes = read_scorers((reference, *others), (predicted,), merging_scheme(scheme), reading)
+        found = compare_scorers(several, wake_trim_min=wake_trim_min, seed=seed)
+        _give_many(found, notes, as_json=as_json, csv=csv, plot=plot)
+        return
+    if plot is not None:
+        raise click.UsageError("--plot draws the kappas of several scorers; give them with --reference")
     pairing = _pair(reference, predicted)
     nights, notes = _read(pairing, merging_scheme(scheme), reading)
     evaluation = evaluate_nights(nights, ignore=ignore, wake_trim_min=wake_trim_min, seed=seed)
@@ -70,6 +101,21 @@ def command(
         _print_json(evaluation, pairing, notes)
     else:
         _print_tables(evaluation, pairing, notes)
+
+
+def _give_many(found: "ManyScorers", notes: list[str], *, as_json: bool, csv: Path | None, plot: Path | None) -> None:
+    import json
+
+    from hypnograph.cli._many_scorers import kappa_figure, print_comparison, save_picture
+
+    if csv is not None:
+        _write_csv(found, csv)
+    if plot is not None:
+        save_picture(kappa_figure(found), plot)
+    if as_json:
+        click.echo(json.dumps(found.as_dict() | {"notes": notes}, indent=1, allow_nan=False))
+    else:
+        print_comparison(found, notes)
 
 
 def _pair(reference: Path, predicted: Path) -> "Pairing":
@@ -110,11 +156,12 @@ def _read(
     return [night for night, _ in read], [f"{night.name}: {note}" for night, note in read if note]
 
 
-def _write_csv(evaluation: "Evaluation", csv: Path) -> None:
+def _write_csv(found: "Evaluation | ManyScorers", csv: Path) -> None:
     from hypnograph.whole_file import whole_file
 
     with whole_file(csv) as temporary:
-        evaluation.to_frame().to_csv(temporary)
+        frame = found.to_frame()
+        frame.to_csv(temporary, index=frame.index.name is not None)
 
 
 def _print_json(evaluation: "Evaluation", pairing: "Pairing", notes: list[str]) -> None:

@@ -11,8 +11,10 @@ from hypnograph.cli import comma_list
 
 if TYPE_CHECKING:
     from hypnograph.batch import Outcome
+    from hypnograph.evaluation.calibration import Calibration
     from hypnograph.stagers import Staging
 
+DEFAULT_WANTED_ACCURACY = 0.9
 FORMATS = ("edf", "tsv", "csv", "json", "txt", "ids", "npy", "html", "pdf")
 _MARKS = {"staged": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red")}
 
@@ -49,6 +51,19 @@ def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str)
 @click.option("--age", type=click.FloatRange(0, 120), help="Age in years; used together with --sex.")
 @click.option("--sex", type=click.Choice(["male", "female"]), help="Used together with --age.")
 @click.option(
+    "--decode", default="none", show_default=True, metavar="NAME|FILE",
+    help="Correct the stages by how stages follow each other: 'sleep', or a file of `hypnograph decode fit`. "
+    "The stager's own probabilities are written to NIGHT-undecoded.csv.",
+)  # fmt: skip
+@click.option(
+    "--calibration", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Of `hypnograph calibrate fit`: says how many epochs need a look. The files written do not change.",
+)  # fmt: skip
+@click.option(
+    "--wanted-accuracy", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+    help="After that look; needs --calibration. [0.9]",
+)  # fmt: skip
+@click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Recordings at once; -1: one a core."
 )
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
@@ -66,16 +81,23 @@ def command(paths: tuple[Path, ...], out: Path, formats: tuple[str, ...], quiet:
       hypnograph stage nights/ --out staged/ --to edf,csv,html --jobs 2 --resume
       hypnograph stage night.edf --model model.onnx --resolution 5
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.batch import plan, run
+    from hypnograph.batch import UNCHANGED, UNDECODED, plan, run
 
     if (options["age"] is None) != (options["sex"] is None):
         raise click.UsageError("--age and --sex are used together: give both or neither")
+    calibration = _calibration(options["calibration"], options["wanted_accuracy"])
+    wanted_accuracy = options["wanted_accuracy"] or DEFAULT_WANTED_ACCURACY
+    if options["decode"] != UNCHANGED:
+        from hypnograph.sequences.decoding import load_decoder
+
+        load_decoder(options["decode"])  # a name that does not exist is no reason to stage a night
+        formats = (*formats, UNDECODED)
     jobs = plan(paths, out, formats)
     outcomes = run(jobs, _batch_options(options), n_jobs=options["jobs"] or 1, cluster=options["cluster"])
     counts = dict.fromkeys(_MARKS, 0)
     for outcome in _watched(outcomes, len(jobs)):
         counts[outcome.status] += 1
-        _print_outcome(outcome, detailed=len(jobs) == 1, quiet=quiet)
+        _print_outcome(outcome, calibration, wanted_accuracy, detailed=len(jobs) == 1, quiet=quiet)
     if len(jobs) > 1 or counts["failed"]:
         click.echo(f"{counts['staged']} staged, {counts['skipped']} skipped, {counts['failed']} failed")
     if counts["failed"]:
@@ -94,6 +116,7 @@ def _batch_options(options: dict[str, Any]) -> Any:
         stager_options=derivations | stager_options(options["stager"], **others, male=male),
         resume=options["resume"],
         overwrite=options["overwrite"],
+        decode=options["decode"],
     )
 
 
@@ -117,7 +140,22 @@ def _watched(outcomes: Iterable["Outcome"], total: int) -> Iterator["Outcome"]:
             bar.start()
 
 
-def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
+def _calibration(path: Path | None, wanted_accuracy: float | None) -> "Calibration | None":
+    if path is None:
+        if wanted_accuracy is not None:
+            raise click.UsageError(
+                "--wanted-accuracy needs --calibration FILE: without one, nobody knows what a confidence is worth; "
+                "`hypnograph calibrate fit` makes one from nights that a person scored"
+            )
+        return None
+    from hypnograph.evaluation.calibration import Calibration
+
+    return Calibration.load(path)
+
+
+def _print_outcome(
+    outcome: "Outcome", calibration: "Calibration | None", wanted_accuracy: float, *, detailed: bool, quiet: bool
+) -> None:
     mark, colour = _MARKS[outcome.status]
     failed = outcome.status == "failed"
     if quiet and not failed:
@@ -129,8 +167,13 @@ def _print_outcome(outcome: "Outcome", *, detailed: bool, quiet: bool) -> None:
     click.echo(f"{click.style(mark, fg=colour)} {name}  {message}", err=failed)
     if staging is None:
         return
+    if calibration is not None and calibration.scheme != staging.hypnodensity.scheme:
+        click.secho(f"    note: the calibration is for the stages {', '.join(calibration.scheme.labels)}", fg="yellow")
+        calibration = None
     if detailed:
-        _print_details(staging)
+        _print_details(staging, calibration)
+    if calibration is not None:
+        _print_review(staging, calibration, wanted_accuracy)
     for warning in staging.warnings:
         click.secho(f"    note: {warning}", fg="yellow")
     if detailed:
@@ -149,19 +192,20 @@ def _summary(staging: "Staging", seconds: float) -> str:
     )
 
 
-def _print_details(staging: "Staging") -> None:
+def _print_details(staging: "Staging", calibration: "Calibration | None") -> None:
     from hypnograph.evaluation.sleep_statistics import sleep_statistics
 
     click.echo(f"\n{staging.hypnogram.draw()}\n\n{sleep_statistics(staging.hypnogram)}\n")
     for derivation in staging.derivations:
         click.echo(f"{derivation.kind}  {derivation.name}: {derivation.reason}")
-    _print_unsure(staging)
+    _print_unsure(staging, calibration)
 
 
-def _print_unsure(staging: "Staging", most: int = 5) -> None:
+def _print_unsure(staging: "Staging", calibration: "Calibration | None", most: int = 5) -> None:
     from hypnograph.review import unsure_stretches
 
-    stretches = unsure_stretches(staging.hypnodensity, limit=None)
+    hypnodensity = staging.hypnodensity if calibration is None else calibration.apply(staging.hypnodensity)
+    stretches = unsure_stretches(hypnodensity, limit=None)
     if not stretches:
         return
     worst = sorted(sorted(stretches, key=lambda stretch: -stretch.doubt)[:most])
@@ -173,6 +217,33 @@ def _print_unsure(staging: "Staging", most: int = 5) -> None:
         )
         click.echo(f"  {_clock(staging, stretch.start_s)}  {epochs:<16} {choices}")
     click.echo()
+
+
+def _print_review(staging: "Staging", calibration: "Calibration", wanted_accuracy: float) -> None:
+    """Say how many epochs need a look for a wanted accuracy, and what that rests on."""
+    import math
+
+    from hypnograph.review import review_plan
+
+    if calibration.stager and calibration.stager != staging.stager:
+        click.secho(f"    note: the calibration is for {calibration.stager}, not {staging.stager}", fg="yellow")
+    calibrated, stages = calibration.apply(staging.hypnodensity), staging.hypnogram
+    plan = review_plan(calibrated, wanted_accuracy, hypnogram=stages)
+    factor = calibration.doubt_factor()
+    surer = ""
+    if math.isfinite(factor):
+        careful = review_plan(calibrated, wanted_accuracy, hypnogram=stages, doubt_factor=factor)
+        surer = f"; to reach it in 9 of 10 such nights, {careful.fraction:.0%} ({len(careful.epochs)})"
+    click.echo(
+        f"    expected accuracy {plan.expected_before:.2f}; for {wanted_accuracy:g}: look at {plan.fraction:.0%} of "
+        f"the epochs ({len(plan.epochs)}){surer}\n"
+        f"    calibrated on {_many(calibration.n_nights, 'night')} of {_many(calibration.n_subjects, 'subject')}; "
+        "true only for nights like those"
+    )
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _clock(staging: "Staging", seconds: float) -> str:

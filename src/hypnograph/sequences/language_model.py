@@ -18,6 +18,8 @@ Differs from the official code
 - Probabilities are over the five stages and sum to 1. The official code lets the padding token keep its share:
   ``parity=True``.
 - A night may hold unscored epochs; the official corpus leaves them out, so that time breaks there.
+
+Models that `training.language_model` trained have unshifted targets: `targets_ahead` is 1, and every position is used.
 """
 
 import json
@@ -35,6 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.model_info import CARD, FORMAT, INFO, WEIGHTS
+from hypnograph.sequences.next_stage import filled
 from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
 from hypnograph.whole_file import whole_file
 from hypnograph.windows import log_softmax
@@ -192,10 +195,17 @@ class StageLanguageModel:
         HypnographError
             If there are no stages, or what is given is not stages of the scheme.
         """
-        tokens = self._tokens(np.asarray(stages))
+        tokens = filled(stages, self.scheme)
         logits = self._logits(np.atleast_2d(tokens)).reshape(*tokens.shape, -1)
         n_stages = self.scheme.n_stages
         return log_softmax(logits)[..., :n_stages] if parity else log_softmax(logits[..., :n_stages])
+
+    def reader(self, n_nights: int = 1) -> "_WindowReader":
+        """Return what reads so many nights side by side, from before their first epochs.
+
+        Each epoch is the end of a window of up to `context` epochs, which is computed anew.
+        """
+        return _WindowReader(self, n_nights)
 
     def save(self, folder: str | Path) -> Path:
         """Write a checkpoint: ``model.safetensors``, ``model.json`` and ``README.md``, the model card.
@@ -246,23 +256,6 @@ class StageLanguageModel:
         }
         rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
         return f"# {self.name or 'Stage language model'}\n\nFor research.\n\n| | |\n|---|---|\n{rows}"
-
-    def _tokens(self, stages: NDArray[Any]) -> NDArray[np.intp]:
-        """Return the stages that the network is given: unscored epochs take the last scored stage, at first W."""
-        if stages.ndim not in (1, 2) or not stages.size or stages.dtype.kind not in "iu":
-            raise HypnographError(
-                f"stages are {stages.dtype} of shape {stages.shape}; needed are integers of shape (n_epochs,) or "
-                "(night, n_epochs), at least one"
-            )
-        if stages.min() < Stage.UNSCORED or stages.max() >= self.scheme.n_stages:
-            raise HypnographError(
-                f"stages are {stages.min()} to {stages.max()}; those of scheme {self.scheme.name} are 0 to "
-                f"{self.scheme.n_stages - 1}, and −1 is unscored"
-            )
-        place = np.where(stages == Stage.UNSCORED, -1, np.arange(stages.shape[-1]))
-        last_scored = np.maximum.accumulate(place, axis=-1)
-        found = np.take_along_axis(stages, np.maximum(last_scored, 0), axis=-1)
-        return np.where(last_scored < 0, Stage.W, found).astype(np.intp)
 
     def _logits(self, tokens: NDArray[np.intp]) -> Floats:
         """Return the logits of nights, shape (night, n_epochs, tokens)."""
@@ -316,6 +309,24 @@ class StageLanguageModel:
         return np.asarray(centred / deviation * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"])
 
 
+class _WindowReader:
+    def __init__(self, model: StageLanguageModel, n_nights: int) -> None:
+        self._model = model
+        self._tokens = np.empty((n_nights, 0), dtype=np.intp)
+
+    def read(self, stages: NDArray[np.intp]) -> NDArray[np.float64]:
+        model = self._model
+        last = self._tokens[:, -1] if self._tokens.size else np.full(len(self._tokens), Stage.W)
+        newest = np.where(np.asarray(stages) == Stage.UNSCORED, last, stages)
+        self._tokens = np.column_stack([self._tokens, newest])[:, -model.context :]
+        hidden = model._hidden(self._tokens, n_last=1)[:, 0]
+        logits = hidden @ model.weights["stage_embedding"].T
+        return log_softmax(logits[:, : model.scheme.n_stages]).astype(np.float64)
+
+    def select(self, nights: NDArray[np.intp]) -> None:
+        self._tokens = self._tokens[nights]
+
+
 def _gelu(x: Floats) -> Floats:
     """GELU by tanh, as GPT-2 has it."""
     cubic = x + np.float32(0.044715) * x * x * x
@@ -325,7 +336,7 @@ def _gelu(x: Floats) -> Floats:
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
-def load_language_model(folder: str | Path) -> StageLanguageModel:
+def load_gpt(folder: str | Path) -> StageLanguageModel:
     """Read a checkpoint that `StageLanguageModel.save` wrote.
 
     Raises

@@ -73,6 +73,8 @@ class Staging:
         Seconds for each phase.
     voters
         Members of an ensemble; empty for a single stager.
+    undecoded
+        What the stager itself said, where a decoder has changed it.
     """
 
     hypnogram: Hypnogram
@@ -83,6 +85,7 @@ class Staging:
     warnings: tuple[str, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     voters: tuple[Voter, ...] = ()
+    undecoded: Hypnodensity | None = None
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a row for each epoch: onset, stage, a probability for each stage, confidence and entropy."""
@@ -107,6 +110,38 @@ def hypnogram_of(hypnodensity: Hypnodensity, recording: Recording) -> Hypnogram:
     """Return the most probable stages, with lights off and on as the recording's annotations have them."""
     lights_off_s, lights_on_s = recording.lights_s
     return replace(hypnodensity.argmax(), lights_off_s=lights_off_s, lights_on_s=lights_on_s)
+
+
+def decoded(staging: Staging, decoder: str | Path) -> Staging:
+    """Return the staging after a decoder, which is named in it; what the stager said is kept as `undecoded`.
+
+    Parameters
+    ----------
+    staging
+        A night in epochs of 30 s.
+    decoder
+        A name or a file, see `hypnograph.sequences.decoding.load_decoder`; ``"none"`` changes nothing.
+
+    Raises
+    ------
+    HypnographError
+        If there is no such decoder, or it is not for such epochs.
+    """
+    from hypnograph.sequences.decoding import NONE, decode, load_decoder
+
+    found = load_decoder(decoder)
+    if found.name == NONE:
+        return staging
+    hypnodensity = decode(staging.hypnodensity, found)
+    # What the stager left unscored stays so, and lights off and on stay where they are.
+    stages = np.where(staging.hypnogram.scored, hypnodensity.argmax().stages, staging.hypnogram.stages)
+    return replace(
+        staging,
+        hypnogram=replace(staging.hypnogram, stages=stages, scorer=hypnodensity.scorer),
+        hypnodensity=hypnodensity,
+        stager=f"{staging.stager} + decoder {found.name}",
+        undecoded=staging.hypnodensity,
+    )
 
 
 class StagerLike(Protocol):
@@ -209,6 +244,7 @@ def stage(
     male: bool | None = None,
     model: Any = None,
     resolution_s: float | None = None,
+    decode: str | Path = "none",
 ) -> Staging:
     """Stage one night.
 
@@ -227,6 +263,8 @@ def stage(
         module of ours. All derivations vote; with ``stager="yasa"`` it is refused.
     resolution_s
         Seconds for each stage, for networks that can.
+    decode
+        A decoder of stage sequences, see `decoded`.
 
     Raises
     ------
@@ -240,7 +278,8 @@ def stage(
     >>> staging.to_frame()  # doctest: +SKIP
     """
     options = stager_options(stager, model=model, resolution_s=resolution_s, age=age, male=male)
-    return create_stager(stager, eeg=eeg, eog=eog, emg=emg, **options).stage(open_recording(source))
+    staging = create_stager(stager, eeg=eeg, eog=eog, emg=emg, **options).stage(open_recording(source))
+    return decoded(staging, decode) if decode != "none" else staging
 
 
 def stager_options(
