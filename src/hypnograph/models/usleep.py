@@ -353,6 +353,8 @@ def _halve(x: Tensor) -> Tensor:
     """Return the larger of each two samples; the length is even."""
     if torch.compiler.is_exporting():
         return x.reshape(*x.shape[:3], -1, 2).amax(-1)  # `max_pool1d` fixes the length of an exported graph
+    if x.requires_grad:
+        return F.max_pool2d(x, (1, 2))  # slower forwards, three times as fast backwards
     n_windows, n_maps, _, length = x.shape
     pairs = x.permute(0, 2, 3, 1).reshape(n_windows, 1, length // 2, 2, n_maps)
     one, other = pairs.unbind(3)
