@@ -217,7 +217,7 @@ def _print_fitted(fitted: "Calibration") -> None:
     if math.isfinite(factor):
         click.echo(f"9 of 10 nights have at most {factor:.2f} times as many errors as expected")
     else:
-        _note(f"{fitted.n_subjects} subjects are too few to say anything of 9 in 10 nights; it takes 9 or more")
+        _note(f"subjects: {fitted.n_subjects}, too few to say anything of 9 in 10 nights; it takes 9 or more")
 
 
 def _set_rows(nights: Sequence["StagedNight"]) -> list[dict[str, Any]]:

@@ -208,7 +208,7 @@ def _card_numbers(
             for words, of in {"AUC": sets, "length alone": ("length",), "wake alone": ("wake",)}.items()
         }
         own = auc.pop("AUC")
-        found[name] = {"people with it": float(question.ill.sum()), "AUC": own.value, "from": own.low, "to": own.high}
+        found[name] = {"people with it": int(question.ill.sum()), "AUC": own.value, "from": own.low, "to": own.high}
         found[name] |= {f"AUC of {words}": estimate.value for words, estimate in auc.items()}
     return found
 

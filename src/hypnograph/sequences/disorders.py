@@ -310,10 +310,15 @@ def _card(screen: DisorderScreen) -> str:
     return text + (_tested_table(screen.tested) if screen.tested else "\nIt was not cross-validated.\n")
 
 
+def _number(value: float) -> str:
+    """Write a count whole, a share with two places."""
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
 def _tested_table(tested: Mapping[str, Mapping[str, float]]) -> str:
     columns = list(dict.fromkeys(name for numbers in tested.values() for name in numbers))
     rows = [
-        [question, *(f"{numbers[name]:.2f}" if name in numbers else "" for name in columns)]
+        [question, *(_number(numbers[name]) if name in numbers else "" for name in columns)]
         for question, numbers in tested.items()
     ]
     lines = [["", *columns], ["---"] * (len(columns) + 1), *rows]
