@@ -8,6 +8,7 @@ with any of the three colour-vision deficiencies (a test simulates them after Ma
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.multitaper import Spectrogram
 from hypnograph.stages import StageScheme
+from hypnograph.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,6 +213,15 @@ def plot_confusion(counts: NDArray[np.integer], labels: Sequence[str], ax: "Axes
     ax.set_ylabel("reference")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+def save_picture(figure: "Figure", path: Path, *, dpi: int = 150) -> None:
+    """Write a picture (png, svg, pdf), whole or not at all; without a date: the same content is the same file."""
+    from matplotlib import rc_context
+
+    dated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "hypnograph"}), whole_file(path) as partial:
+        figure.savefig(partial, dpi=dpi, metadata=dated[path.suffix.lower()])
 
 
 def plot_night(

@@ -1,17 +1,14 @@
 """``hypnograph evaluate`` with several references."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from sklearn.metrics import cohen_kappa_score
 
-from hypnograph.cli import hypnograph
 from hypnograph.errors import HypnographError
-from hypnograph.stages import AASM_5
+from tests.cli.test_evaluate import run, run_json, write
 
 RNG = np.random.default_rng(8)
 TRUTH = np.sort(RNG.integers(0, 5, 300))
@@ -19,22 +16,6 @@ TRUTH = np.sort(RNG.integers(0, 5, 300))
 
 def wrong(share: float) -> np.ndarray:
     return np.where(RNG.random(300) < share, RNG.integers(0, 5, 300), TRUTH)
-
-
-def write(path: Path, stages: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{AASM_5.label(int(stage))}\n" for stage in stages))
-    return path
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(hypnograph, ["evaluate", *map(str, arguments)])
-
-
-def run_json(*arguments: object) -> dict:
-    result = run(*arguments, "--json")
-    assert result.exception is None, result.exception
-    return json.loads(result.stdout)
 
 
 @pytest.fixture

@@ -56,17 +56,6 @@ def check_picture(path: Path | None, *, inputs: Sequence[Path], overwrite: bool)
     check_output(path, inputs=inputs, overwrite=overwrite)
 
 
-def save_picture(figure: "Figure", path: Path) -> None:
-    """Write a picture; without a date, so that the same scorings give the same file."""
-    from matplotlib import rc_context
-
-    from hypnograph.whole_file import whole_file
-
-    dated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with rc_context({"svg.hashsalt": "hypnograph"}), whole_file(path) as partial:
-        figure.savefig(partial, dpi=150, metadata=dated[path.suffix.lower()])
-
-
 def kappa_figure(found: "ManyScorers") -> "Figure":
     """Return the heat map of kappa of each pair."""
     from matplotlib.figure import Figure

@@ -50,7 +50,7 @@ def command(
       hypnograph consensus anna.txt ben.txt chris.txt -o consensus.csv --plot disagreement.png
       hypnograph consensus anna/ ben/ chris/ -o consensus/ --method dawid-skene
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.cli._many_scorers import check_picture, read_scorers, save_picture
+    from hypnograph.cli._many_scorers import check_picture, read_scorers
     from hypnograph.cli.evaluate import merging_scheme
     from hypnograph.hypnogram_files import write_hypnogram
     from hypnograph.whole_file import check_output
@@ -70,6 +70,8 @@ def command(
     for night, path, (stages, probabilities) in zip(nights, paths, _consensus(nights, method), strict=True):
         write_hypnogram(stages, path, hypnodensity=probabilities, overwrite=overwrite)
         if plot is not None:
+            from hypnograph.plot import save_picture
+
             save_picture(_figure(night, stages), plot)
     _print(nights, paths)
     for note in notes:

@@ -106,11 +106,13 @@ def command(
 def _give_many(found: "ManyScorers", notes: list[str], *, as_json: bool, csv: Path | None, plot: Path | None) -> None:
     import json
 
-    from hypnograph.cli._many_scorers import kappa_figure, print_comparison, save_picture
+    from hypnograph.cli._many_scorers import kappa_figure, print_comparison
 
     if csv is not None:
         _write_csv(found, csv)
     if plot is not None:
+        from hypnograph.plot import save_picture
+
         save_picture(kappa_figure(found), plot)
     if as_json:
         click.echo(json.dumps(found.as_dict() | {"notes": notes}, indent=1, allow_nan=False))

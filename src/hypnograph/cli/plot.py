@@ -40,13 +40,11 @@ def command(
       hypnograph plot expert.edf night-hypnogram.csv comparison.png
       hypnograph plot night-hypnogram.csv night.svg --hypnodensity --recording night.edf
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from matplotlib import rc_context
-
     from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram
-    from hypnograph.plot import plot_night
+    from hypnograph.plot import plot_night, save_picture
     from hypnograph.signal_files import read_recording
     from hypnograph.stages import parse_stage_map
-    from hypnograph.whole_file import check_output, whole_file
+    from hypnograph.whole_file import check_output
 
     if out.suffix.lower() not in SUFFIXES:
         raise HypnographError(f"{out.name}: a picture ends in {', '.join(SUFFIXES)}; it is the last argument")
@@ -65,8 +63,5 @@ def command(
 
         spectrogram = spectrogram_of(psg, choose_derivations(psg, eeg=eeg, eog="none", emg="none").eeg[0])
     figure = plot_night(drawn, hypnodensity=density, spectrogram=spectrogram, width_in=width)
-    # No date in the file: the same scorings give the same picture.
-    dated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with rc_context({"svg.hashsalt": "hypnograph"}), whole_file(out) as partial:
-        figure.savefig(partial, dpi=dpi, metadata=dated[out.suffix.lower()])
+    save_picture(figure, out, dpi=dpi)
     click.echo(f"written: {out}")

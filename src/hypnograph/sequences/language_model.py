@@ -22,11 +22,9 @@ Differs from the official code
 Models that `training.language_model` trained have unshifted targets: `targets_ahead` is 1, and every position is used.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,11 +33,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from hypnograph.errors import HypnographError, UnreadableFileError
-from hypnograph.model_info import CARD, FORMAT, INFO, WEIGHTS
+from hypnograph.errors import HypnographError
+from hypnograph.sequences.model_folder import about, about_of, checked_weights, read_model, write_model
 from hypnograph.sequences.next_stage import filled
-from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
-from hypnograph.whole_file import whole_file
+from hypnograph.stages import AASM_5, Stage, StageScheme
 from hypnograph.windows import log_softmax
 
 Floats = NDArray[np.float32]
@@ -160,7 +157,7 @@ class StageLanguageModel:
                 f"{self.config.tokens} tokens; scheme {self.scheme.name} needs {self.scheme.n_stages + 1}: "
                 f"its {self.scheme.n_stages} stages and the padding"
             )
-        weights = _checked(self.weights, weight_shapes(self.config), "weights of this language model")
+        weights = checked_weights(self.weights, weight_shapes(self.config), "weights of this language model")
         object.__setattr__(self, "weights", MappingProxyType(weights))
 
     @property
@@ -220,42 +217,19 @@ class StageLanguageModel:
         HypnographError
             If the folder holds one of these files: a checkpoint is never overwritten.
         """
-        from safetensors.numpy import save_file
-
-        folder = Path(folder)
-        for name in (WEIGHTS, INFO, CARD):
-            if (folder / name).exists():
-                raise HypnographError(f"{folder / name} exists and is not overwritten; choose another folder")
-        with whole_file(folder / INFO) as path:
-            path.write_text(json.dumps(self._info(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        with whole_file(folder / CARD) as path:
-            path.write_text(self._card(), encoding="utf-8")
-        with whole_file(folder / WEIGHTS) as path:
-            save_file(dict(self.weights), path)
-        return folder
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
+        info = {
             "architecture": ARCHITECTURE,
-            "version": version("hypnograph"),
             "config": asdict(self.config),
-            "scheme": self.scheme.name,
-            **{name: getattr(self, name) for name in ("context", "targets_ahead", "name", "data", "licence", "source")},
+            "context": self.context,
+            "targets_ahead": self.targets_ahead,
+            **about(self),
         }
-
-    def _card(self) -> str:
         facts = {
             "Architecture": f"{ARCHITECTURE}, {self.n_parameters:,} parameters",
             "Input": f"the stages of up to {self.context} epochs: {', '.join(self.scheme.labels)}",
             "Output": f"how likely each stage is; epochs ahead: {self.targets_ahead}",
-            "Training data": self.data or "not stated",
-            "Licence of the weights": self.licence or "not stated",
-            "Source": self.source or "not stated",
-            "Written by": f"hypnograph {version('hypnograph')}",
         }
-        rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
-        return f"# {self.name or 'Stage language model'}\n\nFor research.\n\n| | |\n|---|---|\n{rows}"
+        return write_model(folder, info, self.weights, facts=facts)
 
     def _logits(self, tokens: NDArray[np.intp]) -> Floats:
         """Return the logits of nights, shape (night, n_epochs, tokens)."""
@@ -344,30 +318,13 @@ def load_gpt(folder: str | Path) -> StageLanguageModel:
     UnreadableFileError
         If there is none, it is damaged, of another architecture, or of a newer format.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
-    folder = Path(folder)
-    try:
-        fields = _fields(json.loads((folder / INFO).read_text(encoding="utf-8")))
-        return StageLanguageModel(weights=load_file(folder / WEIGHTS), **fields)
-    except HypnographError as error:
-        raise UnreadableFileError(f"{folder}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise UnreadableFileError(f"{folder} is no checkpoint of a stage language model: {error!r}") from error
+    def build(info: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> StageLanguageModel:
+        others = {name: value for name, value in info.items() if name not in ("format", "architecture", "version")}
+        fields = others | about_of(info) | {"config": Config(**info["config"])}
+        return StageLanguageModel(weights=arrays, **fields)
 
-
-def _fields(info: dict[str, Any]) -> dict[str, Any]:
-    """Return what `StageLanguageModel` takes beside the weights."""
-    architecture, number, scheme = info["architecture"], info["format"], info["scheme"]
-    if architecture != ARCHITECTURE:
-        raise HypnographError(f"its architecture is {architecture!r}; a stage language model is {ARCHITECTURE!r}")
-    if number > FORMAT:
-        raise HypnographError(f"it is of format {number}; this hypnograph reads up to {FORMAT}")
-    if scheme not in SCHEMES:
-        raise HypnographError(f"scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
-    others = {name: value for name, value in info.items() if name not in ("format", "architecture", "version")}
-    return others | {"config": Config(**info["config"]), "scheme": SCHEMES[scheme]}
+    return read_model(folder, ARCHITECTURE, build)
 
 
 def published_names(layers: int = 3) -> dict[str, str]:
@@ -420,7 +377,7 @@ def from_published(state_dict: Mapping[str, Any]) -> StageLanguageModel:
     config = Config(positions=embedded[0]) if embedded else Config()
     names, shapes = published_names(config.layers), weight_shapes(config)
     masks = {f"transformer.h.{layer}.attn.{name}" for layer in range(config.layers) for name in ("bias", "masked_bias")}
-    weights = _checked(
+    weights = checked_weights(
         {name: value for name, value in values.items() if name not in masks},
         {theirs: shapes[ours] for theirs, ours in names.items()},
         "published stage language model",
@@ -437,18 +394,3 @@ def from_published(state_dict: Mapping[str, Any]) -> StageLanguageModel:
         licence="Apache-2.0",
         source="github.com/yuty2009/sleepgpt at c9dff7afa1d2920c354663f52d93f9ab3b929c27",
     )
-
-
-def _checked(given: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]], what: str) -> dict[str, Floats]:
-    """Return read-only copies of values whose names and shapes are exactly those expected."""
-    missing, unknown = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
-    if missing or unknown:
-        raise HypnographError(f"not the {what}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
-    values = {name: np.asarray(given[name]).astype(np.float32) for name in shapes}
-    for name, array in values.items():
-        if array.shape != shapes[name]:
-            raise HypnographError(f"not the {what}: {name} has shape {array.shape}, needed is {shapes[name]}")
-        if not np.isfinite(array).all():
-            raise HypnographError(f"not the {what}: {name} holds values that are not finite")
-        array.setflags(write=False)
-    return values

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hypnograph.errors import HypnographError
-from hypnograph.sequences.model_folder import read_model, write_model
+from hypnograph.sequences.model_folder import about, about_of, checked_weights, read_model, write_model
 from hypnograph.sequences.next_stage import filled
-from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
+from hypnograph.stages import AASM_5, Stage, StageScheme
 from hypnograph.windows import log_softmax
 
 ARCHITECTURE = "stage-memory"
@@ -38,6 +37,9 @@ LONG_AGO = 1000
 WIDEST = 6.0
 """Standard deviations at which a summary is clipped: nights may be odder than any that was learned from."""
 LAYERS = ("first", "second", "output")
+
+_RATES = 1 - 0.5 ** (1 / np.array(HALF_LIVES))
+_LEAVING_RATES = (1 - 0.5 ** (1 / np.array(LEAVING_HALF_LIVES)))[:, None]
 
 Floats = NDArray[np.float32]
 
@@ -90,15 +92,15 @@ class NightMemory:
         self.last = np.concatenate([stage[:, None], self.last[:, :-1]], axis=1)
         self.epochs = self.epochs + 1
         self.since_onset = np.where((self.since_onset > 0) | (stage > 0), self.since_onset + 1, 0)
-        here, was = np.eye(self.n_stages)[stage], np.eye(self.n_stages)[before]
+        # The last row, of zeros, is for what was not there yet: index −1.
+        one_hot = np.eye(self.n_stages + 1, self.n_stages)
+        here, was = one_hot[stage], one_hot[before]
         self.since_stage = np.where(here > 0, 0, np.minimum(self.since_stage + 1, LONG_AGO))
-        rates = 1 - 0.5 ** (1 / np.array(HALF_LIVES))
-        self.shares = self.shares + rates[:, None] * (here[:, None] - self.shares)
-        self.changes = self.changes + rates * ((changed | is_first)[:, None] - self.changes)
-        slow = (1 - 0.5 ** (1 / np.array(LEAVING_HALF_LIVES)))[:, None]
-        self.left = self.left + slow * ((was * changed[:, None])[:, None] - self.left)
-        self.spent = self.spent + slow * (was[:, None] - self.spent)
-        return self._summary(here, stages == Stage.UNSCORED)
+        self.shares = self.shares + _RATES[:, None] * (here[:, None] - self.shares)
+        self.changes = self.changes + _RATES * ((changed | is_first)[:, None] - self.changes)
+        self.left = self.left + _LEAVING_RATES * ((was * changed[:, None])[:, None] - self.left)
+        self.spent = self.spent + _LEAVING_RATES * (was[:, None] - self.spent)
+        return self._summary(one_hot, here, stages == Stage.UNSCORED)
 
     def _note_bout(self, changed: NDArray[np.bool_], before: NDArray[np.intp]) -> None:
         if not changed.any():
@@ -108,10 +110,10 @@ class NightMemory:
         self.bouts = np.where(changed[:, None], bouts, self.bouts)
         self.durations = np.where(changed[:, None], durations, self.durations)
 
-    def _summary(self, here: NDArray[np.float64], unscored: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _summary(
+        self, one_hot: NDArray[np.float64], here: NDArray[np.float64], unscored: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
         n_nights = len(here)
-        # The last row, of zeros, is for what was not there yet: index −1.
-        one_hot = np.vstack([np.eye(self.n_stages), np.zeros(self.n_stages)])
         age, onset = self.age[:, None], self.since_onset[:, None]
         parts = [
             one_hot[self.last], unscored,
@@ -182,14 +184,7 @@ class MemoryModel:
         first = np.shape(self.weights.get("first.weight", ()))
         members, _, hidden = first if len(first) == 3 else (1, 1, 1)
         shapes = weight_shapes(self.scheme.n_stages, members, hidden)
-        found = {name: np.array(values, dtype=np.float32) for name, values in self.weights.items()}
-        if {name: values.shape for name, values in found.items()} != shapes:
-            wrong = sorted(n for n in shapes | found if n not in found or found[n].shape != shapes.get(n))
-            raise HypnographError(f"not the weights of a {ARCHITECTURE} of scheme {self.scheme.name}: {wrong}")
-        for name, values in found.items():
-            if not np.isfinite(values).all():
-                raise HypnographError(f"{name} holds values that are not finite")
-            values.setflags(write=False)
+        found = checked_weights(self.weights, shapes, f"weights of a {ARCHITECTURE} of scheme {self.scheme.name}")
         object.__setattr__(self, "weights", MappingProxyType(found))
 
     @property
@@ -248,9 +243,7 @@ class MemoryModel:
         HypnographError
             If the folder holds one of these files: a checkpoint is never overwritten.
         """
-        fields = {name: getattr(self, name) for name in ("name", "data", "licence", "source")}
-        info = {"architecture": ARCHITECTURE, "scheme": self.scheme.name, **fields}
-        return write_model(folder, info, dict(self.weights))
+        return write_model(folder, {"architecture": ARCHITECTURE, **about(self)}, self.weights)
 
 
 class _MemoryReader:
@@ -275,7 +268,6 @@ def load_memory(folder: str | Path) -> MemoryModel:
     """
 
     def build(info: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> MemoryModel:
-        about = {name: info[name] for name in ("name", "data", "licence", "source")}
-        return MemoryModel(weights=arrays, scheme=SCHEMES[info["scheme"]], **about)
+        return MemoryModel(weights=arrays, **about_of(info))
 
     return read_model(folder, ARCHITECTURE, build)

@@ -1,4 +1,4 @@
-"""The folder of a stage language model that is a table: model.safetensors, model.json and README.md, the model card."""
+"""The folder of a stage language model: model.safetensors, model.json and README.md, the model card."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,16 +7,76 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.model_info import CARD, FORMAT, INFO, WEIGHTS
+from hypnograph.stages import SCHEMES
 from hypnograph.whole_file import whole_file
 
 Model = TypeVar("Model")
 
+ABOUT = ("name", "data", "licence", "source")
+"""What every model says of itself, in words."""
 
-def write_model(folder: str | Path, info: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
+
+def about(model: Any) -> dict[str, str]:
+    """Return what model.json says of every model: its scheme, and `ABOUT`."""
+    return {"scheme": model.scheme.name, **{name: getattr(model, name) for name in ABOUT}}
+
+
+def about_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model is given of its model.json: the inverse of `about`.
+
+    Raises
+    ------
+    HypnographError
+        If the scheme is not known.
+    """
+    if info["scheme"] not in SCHEMES:
+        raise HypnographError(f"scheme {info['scheme']!r} is not one of {', '.join(SCHEMES)}")
+    return {"scheme": SCHEMES[info["scheme"]], **{name: info[name] for name in ABOUT}}
+
+
+def checked_weights(
+    given: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]], what: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return read-only copies of values whose names and shapes are exactly those expected.
+
+    Parameters
+    ----------
+    given
+        Values by name.
+    shapes
+        Those expected.
+    what
+        These are weights of, for the message.
+
+    Raises
+    ------
+    HypnographError
+        If one is missing, unknown, of another shape, or not finite.
+    """
+    missing, unknown = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
+    if missing or unknown:
+        raise HypnographError(f"not the {what}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
+    values = {name: np.asarray(given[name]).astype(np.float32) for name in shapes}
+    for name, array in values.items():
+        if array.shape != shapes[name]:
+            raise HypnographError(f"not the {what}: {name} has shape {array.shape}, needed is {shapes[name]}")
+        if not np.isfinite(array).all():
+            raise HypnographError(f"not the {what}: {name} holds values that are not finite")
+        array.setflags(write=False)
+    return values
+
+
+def write_model(
+    folder: str | Path,
+    info: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    facts: Mapping[str, str] | None = None,
+) -> Path:
     """Write a checkpoint; each file is written whole or not at all, the weights last.
 
     Parameters
@@ -27,6 +87,8 @@ def write_model(folder: str | Path, info: Mapping[str, Any], arrays: Mapping[str
         The content of model.json: ``architecture``, ``name``, ``data``, ``licence``, ``source`` and more.
     arrays
         The content of model.safetensors.
+    facts
+        More for the model card, by name.
 
     Raises
     ------
@@ -43,7 +105,7 @@ def write_model(folder: str | Path, info: Mapping[str, Any], arrays: Mapping[str
     with whole_file(folder / INFO) as path:
         path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with whole_file(folder / CARD) as path:
-        path.write_text(_card(info, sum(array.size for array in arrays.values())), encoding="utf-8")
+        path.write_text(_card(info, sum(array.size for array in arrays.values()), facts or {}), encoding="utf-8")
     with whole_file(folder / WEIGHTS) as path:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
     return folder
@@ -85,9 +147,10 @@ def read_model(
         raise UnreadableFileError(f"{folder} is no checkpoint of a stage language model: {error!r}") from error
 
 
-def _card(info: Mapping[str, Any], n_values: int) -> str:
+def _card(info: Mapping[str, Any], n_values: int, more: Mapping[str, str]) -> str:
     facts = {
         "Architecture": f"{info['architecture']}, {n_values:,} values",
+        **more,
         "Training data": info.get("data") or "not stated",
         "Licence of the weights": info.get("licence") or "not stated",
         "Source": info.get("source") or "not stated",

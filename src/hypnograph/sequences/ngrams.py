@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError
 from hypnograph.sequences.interpolation import fitted_strengths, interpolated_levels
-from hypnograph.sequences.model_folder import read_model, write_model
+from hypnograph.sequences.model_folder import about, about_of, read_model, write_model
 from hypnograph.sequences.next_stage import filled
 from hypnograph.sequences.next_stage_corpus import TrainingNight, scored_runs, subject_folds
-from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
+from hypnograph.stages import AASM_5, Stage, StageScheme
 
 ARCHITECTURE = "stage-ngram"
 LOWEST, HIGHEST = 2, 8
@@ -188,13 +188,11 @@ class NGramModel:
                 f"ngrams.{length}": seen.astype(np.int32),
                 f"counts.{length}": count.ravel()[seen].astype(np.int32),
             }
-        fields = {name: getattr(self, name) for name in ("name", "data", "licence", "source")}
         info = {
             "architecture": ARCHITECTURE,
             "order": self.order,
             "strengths": list(self.strengths),
-            "scheme": self.scheme.name,
-            **fields,
+            **about(self),
         }
         return write_model(folder, info, arrays)
 
@@ -241,13 +239,13 @@ def load_ngrams(folder: str | Path) -> NGramModel:
     """
 
     def build(info: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> NGramModel:
-        scheme, counts = SCHEMES[info["scheme"]], []
+        fields, counts = about_of(info), []
+        n_stages = fields["scheme"].n_stages
         for length in range(1, info["order"] + 1):
-            count = np.zeros(scheme.n_stages**length, dtype=np.int64)
+            count = np.zeros(n_stages**length, dtype=np.int64)
             count[arrays[f"ngrams.{length}"]] = arrays[f"counts.{length}"]
-            counts.append(count.reshape((scheme.n_stages,) * length))
-        about = {name: info[name] for name in ("name", "data", "licence", "source")}
-        return NGramModel(counts=tuple(counts), strengths=tuple(info["strengths"]), scheme=scheme, **about)
+            counts.append(count.reshape((n_stages,) * length))
+        return NGramModel(counts=tuple(counts), strengths=tuple(info["strengths"]), **fields)
 
     return read_model(folder, ARCHITECTURE, build)
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hypnograph.errors import HypnographError
-from hypnograph.sequences.model_folder import read_model, write_model
+from hypnograph.sequences.model_folder import about, about_of, checked_weights, read_model, write_model
 from hypnograph.sequences.next_stage import filled
-from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
+from hypnograph.stages import AASM_5, Stage, StageScheme
 from hypnograph.windows import log_softmax
 
 ARCHITECTURE = "stage-recurrent"
@@ -60,13 +59,8 @@ class RecurrentModel:
     source: str = ""
 
     def __post_init__(self) -> None:
-        found = {name: np.array(values, dtype=np.float32) for name, values in self.weights.items()}
         shapes = weight_shapes(self.scheme.n_stages, len(self.weights.get("state.weight", ())))
-        wrong = sorted(n for n in shapes | found if n not in found or found[n].shape != shapes.get(n))
-        if wrong or not all(np.isfinite(values).all() for values in found.values()):
-            raise HypnographError(f"not the weights of a {ARCHITECTURE}: {wrong or 'values that are not finite'}")
-        for values in found.values():
-            values.setflags(write=False)
+        found = checked_weights(self.weights, shapes, f"weights of a {ARCHITECTURE}")
         object.__setattr__(self, "weights", MappingProxyType(found))
 
     @property
@@ -107,9 +101,7 @@ class RecurrentModel:
         HypnographError
             If the folder holds one of these files: a checkpoint is never overwritten.
         """
-        fields = {name: getattr(self, name) for name in ("name", "data", "licence", "source")}
-        info = {"architecture": ARCHITECTURE, "scheme": self.scheme.name, **fields}
-        return write_model(folder, info, dict(self.weights))
+        return write_model(folder, {"architecture": ARCHITECTURE, **about(self)}, self.weights)
 
 
 class _RecurrentReader:
@@ -146,7 +138,6 @@ def load_recurrent(folder: str | Path) -> RecurrentModel:
     """
 
     def build(info: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> RecurrentModel:
-        about = {name: info[name] for name in ("name", "data", "licence", "source")}
-        return RecurrentModel(weights=arrays, scheme=SCHEMES[info["scheme"]], **about)
+        return RecurrentModel(weights=arrays, **about_of(info))
 
     return read_model(folder, ARCHITECTURE, build)

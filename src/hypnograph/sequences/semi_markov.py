@@ -20,10 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hypnograph.errors import HypnographError
 from hypnograph.sequences.interpolation import fitted_strengths, interpolated_levels
-from hypnograph.sequences.model_folder import read_model, write_model
+from hypnograph.sequences.model_folder import about, about_of, read_model, write_model
 from hypnograph.sequences.next_stage import filled
 from hypnograph.sequences.next_stage_corpus import TrainingNight, scored_runs, subject_folds
-from hypnograph.stages import AASM_5, SCHEMES, Stage, StageScheme
+from hypnograph.stages import AASM_5, Stage, StageScheme
 
 ARCHITECTURE = "stage-semi-markov"
 N_FOLDS = 5
@@ -202,8 +202,7 @@ class SemiMarkovModel:
         HypnographError
             If the folder holds one of these files: a checkpoint is never overwritten.
         """
-        fields = {name: getattr(self, name) for name in ("back", "name", "data", "licence", "source")}
-        info = {"architecture": ARCHITECTURE, "ages": list(self.ages), "scheme": self.scheme.name, **fields}
+        info = {"architecture": ARCHITECTURE, "ages": list(self.ages), "back": self.back, **about(self)}
         return write_model(folder, info, {"next_stage": self.next_stage})
 
     def _by_age(self) -> NDArray[np.float64]:
@@ -247,9 +246,8 @@ def load_semi_markov(folder: str | Path) -> SemiMarkovModel:
     """
 
     def build(info: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SemiMarkovModel:
-        about = {name: info[name] for name in ("back", "name", "data", "licence", "source")}
-        ages, scheme = tuple(info["ages"]), SCHEMES[info["scheme"]]
-        return SemiMarkovModel(next_stage=arrays["next_stage"], ages=ages, scheme=scheme, **about)
+        ages, back = tuple(info["ages"]), info["back"]
+        return SemiMarkovModel(next_stage=arrays["next_stage"], ages=ages, back=back, **about_of(info))
 
     return read_model(folder, ARCHITECTURE, build)
 
