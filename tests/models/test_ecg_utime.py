@@ -75,7 +75,7 @@ def test_an_epoch_does_not_see_its_neighbours() -> None:
 def test_activation_comes_before_normalisation_and_the_encoder_alone_is_dilated() -> None:
     model = create_model("ecg-utime", preset="small").eval()
     block = model.encoder[0][0]
-    x = noise(1, 1, 64)
+    x = noise(1, 1, 1, 64)
     with torch.inference_mode():
         torch.testing.assert_close(block(x), block.norm(torch.relu(block.conv(x))))
     dilations = {n: m.dilation[0] for n, m in model.named_modules() if isinstance(m, torch.nn.Conv1d)}

@@ -114,7 +114,7 @@ def test_the_skip_is_cropped_evenly_and_the_odd_sample_at_its_end(length: int, c
         Model(Config(pools=(4,), kernel=1, initial_width=1, complexity_factor=1.0, norm_eps=1e-12, lengths="cropped"))
     )
     seen = []
-    model.decoder[0].merge.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0][0, 0]))
+    model.decoder[0].merge.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0][0, 0, 0]))
     with torch.inference_mode():
         model.maps(torch.arange(float(length), dtype=torch.float64)[None, None])
     assert seen[0].round().tolist() == list(range(cut[0], length - cut[1]))
@@ -128,7 +128,7 @@ def test_the_second_odd_sample_is_cropped_at_the_start() -> None:
     seen = []
     for level in model.decoder:
         level.merge.register_forward_hook(
-            lambda _module, inputs, _output: seen.append(inputs[0][0, 0].round().tolist())
+            lambda _module, inputs, _output: seen.append(inputs[0][0, 0, 0].round().tolist())
         )
     with torch.inference_mode():
         model.maps(torch.arange(1.0, 24, dtype=torch.float64)[None, None])
@@ -150,7 +150,7 @@ def test_the_receptive_field_of_the_bottom(dilated: bool, field: int) -> None:
     """Oracle: spec 3.2, 26,416 samples as coded, 41,776 with the dilated bottom of the paper's table."""
     model = positive(narrow("paper", dilated_bottom=dilated))
     seen = []
-    model.bottom.register_forward_hook(lambda _module, _inputs, output: seen.append(output[:, :, 27].sum(1)))
+    model.bottom.register_forward_hook(lambda _module, _inputs, output: seen.append(output[:, :, 0, 27].sum(1)))
     first = 27 * 1920 - (field - 1920) // 2
     last = first + field - 1
     x = torch.zeros(4, 105000, dtype=torch.float64)
@@ -169,10 +169,10 @@ def test_the_paper_has_relu_and_one_last_convolution_the_release_elu_and_two() -
 
 def test_activation_comes_before_normalisation() -> None:
     block = create_model("utime", preset="paper").eval().encoder[0][0]
-    x = noise(1, 1, 64)
+    x = noise(1, 1, 1, 64)
     with torch.inference_mode():
-        by_hand = block.norm(torch.relu(block.conv(torch.nn.functional.pad(x, (4, 4)))))
-        torch.testing.assert_close(block(x), by_hand)
+        convolved = torch.nn.functional.conv1d(x[:, :, 0], block.conv.weight, block.conv.bias, padding=4, dilation=2)
+        torch.testing.assert_close(block(x), block.norm(torch.relu(convolved[:, :, None])))
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2, 3, 30, 3840])

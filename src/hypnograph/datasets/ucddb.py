@@ -1,4 +1,4 @@
-"""St. Vincent's University Hospital and University College Dublin (ucddb): 25 patients with suspected apnoea.
+"""St Vincent's University Hospital and University College Dublin (ucddb): 25 patients with suspected apnoea.
 
 ucddb002.rec is the recording (an EDF file), ucddb002_stage.txt its scoring by Rechtschaffen and Kales, one code a line.
 The codes are like no others: 1 is REM and 2 to 5 are S1 to S4. The Holter recording beside them (_lifecard.edf) has ECG

@@ -28,14 +28,15 @@ No quirk of the official code lies in the network: those known are in its losses
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
 from hypnograph.preprocess import InputSpec, usual_kinds
+from hypnograph.unet_layers import Block, Convolution, pooled, side_by_side
 
 NAME = "ecg-utime"
 CAUSAL = True
@@ -159,32 +160,21 @@ class Maps:
     """One map for each stage at the rate of the input, between −1 and 1."""
 
 
-class _Block(nn.Module):
-    """Zero padding, convolution, ReLU, batch normalisation: in that order."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: int, *, dilation: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2)
-        self.norm = nn.BatchNorm1d(n_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(F.relu(self.conv(x)))
-        return out
-
-
 class _Decoder(nn.Module):
     """Lengthen by the level's pool, join with the skip connection, convolve twice."""
 
     def __init__(self, n_in: int, n_out: int, pool: int, kernel: int) -> None:
         super().__init__()
         self.pool = pool
-        self.up = _Block(n_in, n_out, kernel)
-        self.merge = nn.Sequential(_Block(2 * n_out, n_out, kernel), _Block(n_out, n_out, kernel))
+        self.up = _block(n_in, n_out, kernel)
+        self.merge = nn.Sequential(_block(2 * n_out, n_out, kernel), _block(n_out, n_out, kernel))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.up(F.interpolate(x, scale_factor=float(self.pool), mode="nearest"))
-        out: Tensor = self.merge(torch.cat([skip, up], dim=1))
+        out: Tensor = self.merge(torch.cat([skip, self.up.lengthen(x, self.pool)], dim=1))
         return out
+
+
+_block = partial(Block, activation="relu")
 
 
 class Model(nn.Module):
@@ -202,13 +192,13 @@ class Model(nn.Module):
         *widths, bottom = config.widths
         kernel, dilation = config.kernel, config.dilation
         self.encoder = nn.ModuleList(
-            nn.Sequential(_Block(i, o, kernel, dilation=dilation), _Block(o, o, kernel, dilation=dilation))
+            nn.Sequential(_block(i, o, kernel, dilation=dilation), _block(o, o, kernel, dilation=dilation))
             for i, o in zip((config.n_channels, *widths), widths, strict=False)
         )
-        self.bottom = nn.Sequential(_Block(widths[-1], bottom, kernel), _Block(bottom, bottom, kernel))
+        self.bottom = nn.Sequential(_block(widths[-1], bottom, kernel), _block(bottom, bottom, kernel))
         levels = zip((bottom, *reversed(widths)), reversed(widths), reversed(config.pools), strict=False)
         self.decoder = nn.ModuleList(_Decoder(n_in, n_out, pool, kernel) for n_in, n_out, pool in levels)
-        self.dense = nn.Conv1d(widths[0], config.n_stages, 1)
+        self.dense = Convolution(widths[0], config.n_stages, 1)
         self.out = nn.Conv1d(config.n_stages, config.n_stages, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
@@ -264,13 +254,19 @@ class Model(nn.Module):
             raise HypnographError(
                 f"The input is {tuple(x.shape)}; ecg-utime needs (window, context, {expected[0]}, {expected[1]})."
             )
-        maps, skips, encoded, decoded = x.flatten(0, 1), [], [], []
+        maps, skips, encoded, decoded = side_by_side(x.flatten(0, 1)), [], [], []
         for encode, pool in zip(self.encoder, self.config.pools, strict=True):
             skips.append(encode(maps))
-            maps = F.max_pool1d(skips[-1], pool)
+            maps = pooled(skips[-1], pool)
             encoded.append(maps)
         bottom = maps = self.bottom(maps)
         for decode in self.decoder:
             maps = decode(maps, skips.pop())
             decoded.append(maps)
-        return Maps(encoder=tuple(encoded), bottom=bottom, decoder=tuple(decoded), dense=torch.tanh(self.dense(maps)))
+        dense = torch.tanh(self.dense(maps))
+        return Maps(
+            encoder=tuple(m.squeeze(2) for m in encoded),
+            bottom=bottom.squeeze(2),
+            decoder=tuple(m.squeeze(2) for m in decoded),
+            dense=dense.squeeze(2),
+        )

@@ -50,6 +50,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
 from hypnograph.preprocess import InputSpec, usual_kinds
+from hypnograph.unet_layers import Block, Convolution, convolve, pooled, side_by_side, tanh_means
 
 NAME = "usleep"
 CAUSAL = False
@@ -187,117 +188,8 @@ def grid(config: Config) -> int:
     return int(2**config.depth) // math.gcd(2**config.depth, config.samples_per_epoch)
 
 
-# Maps have the shape (window, map, 1, sample) and lie in memory with all maps of a sample side by side ("channels
-# last"): on a CPU, convolutions of few maps over long signals then run about twice as fast. ONNX Runtime is fastest
-# with plain one-dimensional operators, so these are what is exported.
-
-
-class _Convolution(nn.Conv1d):
-    """Convolution along time with an odd kernel; the length stays."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
-            return super().forward(x.squeeze(2)).unsqueeze(2)
-        return _convolve(x, self.weight, self.bias)
-
-
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight.unsqueeze(2), bias, padding=(0, weight.shape[-1] // 2))
-
-
-class _Norm(nn.BatchNorm2d):
-    """Batch normalisation of few maps that lie side by side: on a CPU, torch's own takes eight times as long."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        is_plain = x.device.type == "cpu" and x.dtype == torch.float32 and self.momentum is not None
-        side_by_side = x.is_contiguous(memory_format=torch.channels_last)
-        if torch.compiler.is_exporting() or not (is_plain and side_by_side):
-            return super().forward(x)
-        mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        if not self.training:
-            scale = self.weight * (var + self.eps).rsqrt()
-            return _scaled(x, scale, self.bias - mean * scale)
-        y, own_mean, own_var = _BatchNormalised.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
-        n = x.numel() // x.shape[1]
-        with torch.no_grad():
-            cast(Tensor, self.num_batches_tracked).add_(1)
-            mean.lerp_(own_mean, cast(float, self.momentum))
-            var.lerp_(own_var * (n / max(1, n - 1)), cast(float, self.momentum))
-        return cast(Tensor, y)
-
-
-class _BatchNormalised(torch.autograd.Function):
-    """Normalise by the statistics of the batch; returns them, too."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        rows, n_maps = _rows(x), x.shape[1]
-        n = x.numel() // n_maps
-        mean = _map_sums(rows, n_maps) / n
-        var = _map_sums(torch.sub(rows, _tiled(mean, rows)).square_(), n_maps) / n
-        rstd = (var + eps).rsqrt()
-        ctx.save_for_backward(x, weight, mean, rstd)
-        ctx.mark_non_differentiable(mean, var)
-        scale = weight * rstd
-        return _scaled(x, scale, bias - mean * scale), mean, var
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, mean, rstd = ctx.saved_tensors
-        g, rows = _rows(gradients[0].contiguous(memory_format=torch.channels_last)), _rows(x)
-        n, n_maps = x.numel() // x.shape[1], x.shape[1]
-        to_bias = _map_sums(g, n_maps)
-        to_weight = (_map_sums(g * rows, n_maps) - mean * to_bias) * rstd
-        # weight·rstd·(g − mean of g − x̂ · mean of g·x̂), as one multiple of x, one of g and a constant.
-        scale = weight * rstd
-        of_x = -scale * rstd * to_weight / n
-        dx = torch.addcmul(_tiled(-of_x * mean - scale * to_bias / n, rows), rows, _tiled(of_x, rows))
-        dx.addcmul_(g, _tiled(scale, rows))
-        return _like(dx, x), to_weight, to_bias, None
-
-
-def _rows(x: Tensor) -> Tensor:
-    """View maps (window, map, 1, sample) as rows that hold all maps of some samples: long enough for the processor."""
-    n_windows, n_maps, _, length = x.shape
-    samples = 1
-    while samples * n_maps < 192 and (n_windows * length) % (2 * samples) == 0:
-        samples *= 2
-    return x.permute(0, 2, 3, 1).reshape(-1, samples * n_maps)
-
-
-def _like(rows: Tensor, x: Tensor) -> Tensor:
-    n_windows, n_maps, _, length = x.shape
-    return rows.view(n_windows, 1, length, n_maps).permute(0, 3, 1, 2)
-
-
-def _tiled(values: Tensor, rows: Tensor) -> Tensor:
-    """Repeat a value for each map to the length of the rows."""
-    return values.repeat(rows.shape[1] // len(values))
-
-
-def _map_sums(rows: Tensor, n_maps: int) -> Tensor:
-    return rows.sum(0).view(-1, n_maps).sum(0)
-
-
-def _scaled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    rows = _rows(x)
-    return _like(torch.addcmul(_tiled(shift, rows), rows, _tiled(scale, rows)), x)
-
-
-class _Block(nn.Module):
-    """Convolution that keeps the length, ELU, batch normalisation: in that order."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: int, config: Config) -> None:
-        super().__init__()
-        self.conv = _Convolution(n_in, n_out, kernel, padding=(kernel - 1) // 2)
-        self.norm = _Norm(n_out, eps=config.norm_eps, momentum=config.norm_momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activate(self.conv(x))
-
-    def activate(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(F.elu(x, inplace=True))
-        return out
+def _block(n_in: int, n_out: int, kernel: int, config: Config) -> Block:
+    return Block(n_in, n_out, kernel, eps=config.norm_eps, momentum=config.norm_momentum)
 
 
 class _Decoder(nn.Module):
@@ -305,20 +197,20 @@ class _Decoder(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, config: Config) -> None:
         super().__init__()
-        self.up = _Block(n_in, n_out, 2, config)
-        self.merge = _Block(2 * n_out, n_out, config.kernel, config)
+        self.up = _block(n_in, n_out, 2, config)
+        self.merge = _block(2 * n_out, n_out, config.kernel, config)
         self.skip_first = config.skip_first
         self.can_be_longer = config.odd_lengths != "padded-input"
         self.crops_both_ends = config.odd_lengths == "official"
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        up = self._cropped(self.up.lengthen(x, 2), skip)
         if torch.compiler.is_exporting():
-            merged: Tensor = self.merge(torch.cat(self._ordered(skip, self._cropped(self.lengthen(x), skip)), dim=1))
+            merged: Tensor = self.merge(torch.cat(self._ordered(skip, up), dim=1))
             return merged
         # Joining small maps costs as much as convolving them; a convolution is a sum over maps.
         skips, ups = self._ordered(*self.merge.conv.weight.chunk(2, dim=1))
-        joined = _convolve(skip, skips, self.merge.conv.bias)
-        return self.merge.activate(joined.add_(_convolve(self._cropped(self.lengthen(x), skip), ups, None)))
+        return self.merge.normalised(convolve(skip, skips, self.merge.conv.bias) + convolve(up, ups, None))
 
     def _ordered(self, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         return (first, last) if self.skip_first else (last, first)
@@ -329,44 +221,6 @@ class _Decoder(nn.Module):
             return up
         start = (up.shape[-1] - skip.shape[-1]) // 2 if self.crops_both_ends else 0
         return up[..., start : start + skip.shape[-1]]
-
-    def lengthen(self, x: Tensor) -> Tensor:
-        """Repeat each sample, and convolve with a kernel of 2 whose extra sample is on the right."""
-        weight, bias = self.up.conv.weight, self.up.conv.bias
-        if torch.compiler.is_exporting():
-            repeated = F.interpolate(x.squeeze(2), scale_factor=2.0, mode="nearest")
-            return self.up.activate(F.conv1d(F.pad(repeated, (0, 1)), weight, bias).unsqueeze(2))
-        # Of the repeated samples x0 x0 x1 x1 …, even outputs see the same twice, odd ones x0 and x1: convolutions at
-        # half the length, whose outputs already lie in memory as the doubled signal.
-        here, after = weight.unbind(-1)
-        even, odd = torch.stack([here + after, torch.zeros_like(here)], -1), weight
-        n_windows, _, _, length = x.shape
-        kernels, biases = torch.cat([even, odd]).unsqueeze(2), cast(Tensor, bias).repeat(2)
-        if n_windows > 1:  # a sample that is cut off would leave a gap between the windows
-            both = F.conv2d(F.pad(x, (0, 1)), kernels, biases)
-        else:
-            both = F.conv2d(x, kernels, biases, padding=(0, 1))[..., 1:]
-        return self.up.activate(both.permute(0, 2, 3, 1).reshape(n_windows, 1, 2 * length, -1).permute(0, 3, 1, 2))
-
-
-def _halve(x: Tensor) -> Tensor:
-    """Return the larger of each two samples; the length is even."""
-    if torch.compiler.is_exporting():
-        return x.reshape(*x.shape[:3], -1, 2).amax(-1)  # `max_pool1d` fixes the length of an exported graph
-    if x.requires_grad:
-        return F.max_pool2d(x, (1, 2))  # slower forwards, three times as fast backwards
-    n_windows, n_maps, _, length = x.shape
-    pairs = x.permute(0, 2, 3, 1).reshape(n_windows, 1, length // 2, 2, n_maps)
-    one, other = pairs.unbind(3)
-    return torch.maximum(one, other).permute(0, 3, 1, 2)
-
-
-def _average(x: Tensor, size: int) -> Tensor:
-    """Return the means of each `size` samples, shape (window, map, mean)."""
-    if torch.compiler.is_exporting():
-        return x.reshape(*x.shape[:2], -1, size).mean(-1)
-    n_windows, n_maps, _, length = x.shape
-    return x.permute(0, 2, 3, 1).reshape(n_windows, length // size, size, n_maps).mean(2).transpose(1, 2)
 
 
 class Model(nn.Module):
@@ -383,11 +237,11 @@ class Model(nn.Module):
         self.config = config
         widths = config.widths
         inputs = (config.n_channels, *widths[:-2])
-        self.encoder = nn.ModuleList(_Block(i, o, config.kernel, config) for i, o in zip(inputs, widths, strict=False))
-        self.bottom = _Block(widths[-2], widths[-1], config.kernel, config)
+        self.encoder = nn.ModuleList(_block(i, o, config.kernel, config) for i, o in zip(inputs, widths, strict=False))
+        self.bottom = _block(widths[-2], widths[-1], config.kernel, config)
         self.decoder = nn.ModuleList(_Decoder(widths[n + 1], widths[n], config) for n in reversed(range(config.depth)))
         head_width = max(1, int(config.n_stages * math.sqrt(config.complexity_factor)))
-        self.dense = _Convolution(widths[0], head_width, 1)
+        self.dense = Convolution(widths[0], head_width, 1)
         self.hidden = nn.Conv1d(head_width, config.n_stages, 1)
         self.out = nn.Conv1d(config.n_stages, config.n_stages, 1)
         for module in self.modules():
@@ -422,8 +276,7 @@ class Model(nn.Module):
             )
         n_outputs = self.config.sub_epochs if sub_epochs is None else sub_epochs
         size = self.config.samples_per_output(n_outputs)
-        maps = self._maps(x.transpose(1, 2).flatten(2))
-        maps = _average(torch.tanh(self.dense(maps)), size)
+        maps = tanh_means(self.dense(self._maps(x.transpose(1, 2).flatten(2))), size, x.shape[1] * n_outputs)
         logits: Tensor = self.out(F.elu(self.hidden(maps))).transpose(1, 2)
         return logits if n_outputs == 1 else logits.reshape(x.shape[0], -1, n_outputs, self.config.n_stages)
 
@@ -440,27 +293,27 @@ class Model(nn.Module):
         Tensor
             Shape (window, map, sample).
         """
-        return self._maps(signal).squeeze(2)
+        maps: Tensor = self._maps(signal).squeeze(2)[..., : signal.shape[-1]]
+        return maps
 
     def _maps(self, signal: Tensor) -> Tensor:
-        x = signal.unsqueeze(2)
+        """Return the maps (window, map, 1, sample); the signal's padding, if it was padded, is at their end."""
         skips: list[Tensor] = []
         odd_lengths, whole = self.config.odd_lengths, 2**self.config.depth
         # Written without branches on the length, so that an exported graph holds for every length.
         if odd_lengths == "padded-input":
-            x = F.pad(x, (0, (x.shape[-1] + whole - 1) // whole * whole - x.shape[-1]))
-        if not torch.compiler.is_exporting():
-            x = x.contiguous(memory_format=torch.channels_last)
+            length = signal.shape[-1]
+            signal = F.pad(signal, (0, (length + whole - 1) // whole * whole - length))
+        x = side_by_side(signal)
         for encode in self.encoder:
             x = encode(x)
             padded = x if odd_lengths == "padded-input" else F.pad(x, (x.shape[-1] % 2, 0))
             skips.append(padded if odd_lengths == "official" else x)
-            x = _halve(padded)
+            x = pooled(padded, 2)
         x = self.bottom(x)
         for decode in self.decoder:
             x = decode(x, skips.pop())
-        maps: Tensor = x[..., : signal.shape[-1]]
-        return maps
+        return cast(Tensor, x)
 
 
 def anysleep_names() -> dict[str, str]:

@@ -40,11 +40,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from hypnograph.errors import HypnographError
 from hypnograph.preprocess import InputSpec, usual_kinds
+from hypnograph.unet_layers import Activation, Block, Convolution, pooled, side_by_side
 
 NAME = "utime"
 CAUSAL = False
 
-Activation = Literal["relu", "elu"]
 Lengths = Literal["padded", "cropped"]
 
 
@@ -199,20 +199,9 @@ def grid(config: Config) -> int:
     return math.prod(config.pools) // math.gcd(math.prod(config.pools), config.samples_per_epoch)
 
 
-class _Block(nn.Module):
-    """Convolution that keeps the length, activation, batch normalisation: in that order."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: int, config: Config, *, dilation: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(n_in, n_out, kernel, dilation=dilation)
-        self.norm = nn.BatchNorm1d(n_out, eps=config.norm_eps, momentum=config.norm_momentum)
-        self.activation = F.relu if config.activation == "relu" else F.elu
-        surplus = (kernel - 1) * dilation
-        self.padding = (surplus // 2, surplus - surplus // 2)  # TensorFlow's "same": the extra sample on the right
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.activation(self.conv(F.pad(x, self.padding))))
-        return out
+def _block(n_in: int, n_out: int, kernel: int, config: Config, *, dilation: int = 1) -> Block:
+    norm = {"eps": config.norm_eps, "momentum": config.norm_momentum}
+    return Block(n_in, n_out, kernel, dilation=dilation, activation=config.activation, **norm)
 
 
 class _Decoder(nn.Module):
@@ -221,24 +210,17 @@ class _Decoder(nn.Module):
     def __init__(self, n_in: int, n_out: int, pool: int, config: Config) -> None:
         super().__init__()
         self.pool = pool
-        self.up = _Block(n_in, n_out, pool, config)
+        self.up = _block(n_in, n_out, pool, config)
         self.merge = nn.Sequential(
-            _Block(2 * n_out, n_out, config.kernel, config), _Block(n_out, n_out, config.kernel, config)
+            _block(2 * n_out, n_out, config.kernel, config), _block(n_out, n_out, config.kernel, config)
         )
 
     def lengthen(self, x: Tensor) -> Tensor:
-        out: Tensor = self.up(F.interpolate(x, scale_factor=float(self.pool), mode="nearest"))
-        return out
+        return self.up.lengthen(x, self.pool)
 
     def forward(self, up: Tensor, skip: Tensor) -> Tensor:
         out: Tensor = self.merge(torch.cat([skip, up], dim=1))
         return out
-
-
-def shortened(x: Tensor, pool: int) -> Tensor:
-    """Return the largest of each ``pool`` samples; `max_pool1d` would fix the length of an exported graph."""
-    n_frames = x.shape[-1] // pool
-    return x[..., : n_frames * pool].reshape(*x.shape[:2], n_frames, pool).amax(-1)
 
 
 class Model(nn.Module):
@@ -257,21 +239,21 @@ class Model(nn.Module):
         kernel, dilation = config.kernel, config.dilation
         self.encoder = nn.ModuleList(
             nn.Sequential(
-                _Block(n_in, n_out, kernel, config, dilation=dilation),
-                _Block(n_out, n_out, kernel, config, dilation=dilation),
+                _block(n_in, n_out, kernel, config, dilation=dilation),
+                _block(n_out, n_out, kernel, config, dilation=dilation),
             )
             for n_in, n_out in zip((config.n_channels, *widths), widths, strict=False)
         )
         dilation = dilation if config.dilated_bottom else 1
         self.bottom = nn.Sequential(
-            _Block(widths[-1], bottom, kernel, config, dilation=dilation),
-            _Block(bottom, bottom, kernel, config, dilation=dilation),
+            _block(widths[-1], bottom, kernel, config, dilation=dilation),
+            _block(bottom, bottom, kernel, config, dilation=dilation),
         )
         inputs = (bottom, *reversed(widths))
         levels = zip(inputs, reversed(widths), reversed(config.pools), strict=False)
         self.decoder = nn.ModuleList(_Decoder(n_in, n_out, pool, config) for n_in, n_out, pool in levels)
         head_width = max(1, int(config.n_stages * math.sqrt(config.complexity_factor)))
-        self.dense = nn.Conv1d(widths[0], head_width, 1)
+        self.dense = Convolution(widths[0], head_width, 1)
         self.hidden = nn.Conv1d(head_width, config.n_stages, 1) if config.hidden_head else None
         self.out = nn.Conv1d(config.n_stages if config.hidden_head else head_width, config.n_stages, 1)
         for module in self.modules():
@@ -335,20 +317,19 @@ class Model(nn.Module):
             raise HypnographError(
                 f'The input has {length} samples; U-Time with lengths="cropped" needs {least} or more: add epochs.'
             )
-        x: Tensor = torch.tanh(self.dense(self._decode(signal)))
+        x: Tensor = torch.tanh(self.dense(self._decode(side_by_side(signal))).squeeze(2))
         missing = length - x.shape[-1]
         if self.config.lengths == "padded":
             return x[..., :length]
         return F.pad(x, (missing // 2, missing - missing // 2))
 
-    def _decode(self, signal: Tensor) -> Tensor:
+    def _decode(self, x: Tensor) -> Tensor:
         """Return the last decoder level's maps; shorter than the signal where pooling lost samples."""
-        x: Tensor = signal
         skips: list[Tensor] = []
         n_crops = 0
         for encode, pool in zip(self.encoder, self.config.pools, strict=True):
             skips.append(encode(x))
-            x = shortened(skips[-1], pool)
+            x = pooled(skips[-1], pool)
         x = self.bottom(x)
         for level in self.decoder:
             assert isinstance(level, _Decoder)
