@@ -1,6 +1,7 @@
 """Optimisers by a recipe: groups of weights and learning rates; oracles are torch's optimisers and formulas by hand."""
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -28,6 +29,26 @@ def rates(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, float
     found = [(names[id(weight)], group["lr"]) for group in optimiser.param_groups for weight in group["params"]]
     assert len(found) == len(dict(found))
     return dict(found)
+
+
+class TestFused:
+    def test_the_weights_are_those_of_the_plain_optimiser(self, model: nn.Module) -> None:
+        twin = deepcopy(model)
+        x, y = torch.randn(7, 3), torch.randint(5, (7,))
+        recipe = Optimiser(learning_rate=0.01, weight_decay=0.1, options={"amsgrad": True})
+        for network, fused in ((model, True), (twin, False)):
+            optimiser = create_optimiser(recipe, network, fused=fused)
+            assert bool(optimiser.defaults["fused"]) == fused
+            for _ in range(5):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(network.head(network.front(x)), y).backward()
+                optimiser.step()
+        for ours, plain in zip(model.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(ours, plain)
+
+    def test_what_the_recipe_says_holds(self, model: nn.Module) -> None:
+        optimiser = create_optimiser(Optimiser(options={"foreach": True}), model, fused=True)
+        assert (optimiser.defaults["foreach"], optimiser.defaults["fused"]) == (True, None)
 
 
 class TestOptimiser:

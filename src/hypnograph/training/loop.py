@@ -11,6 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from hypnograph.stages import AASM_5, StageScheme
 from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.batches import Loader, stage_targets
+from hypnograph.training.freed_memory import freed_memory_kept
 from hypnograph.training.history import is_better, tensorboard, write_curve, write_history
 from hypnograph.training.keeping import Keeping, create_keeper
 from hypnograph.training.objectives import Objective, balanced_weights, class_aware_weights, create_objective
@@ -178,11 +180,12 @@ def train(
         load_fitting(model, initial)
     facts = _facts(folder, training.nights, store, split) | {"source": recipe.source}
     course = _Course(fabric, machine, recipe, training, validation, facts, report)
-    if recipe.pretraining is not None:
-        first = _pretrain(course, recipe.pretraining, model, info, folder / PRETRAINING)
-        if not first.finished:
-            return first
-    return _PhaseRun(course, "training", recipe, model, info, folder).run()
+    with freed_memory_kept() if fabric.device.type == "cpu" else nullcontext():
+        if recipe.pretraining is not None:
+            first = _pretrain(course, recipe.pretraining, model, info, folder / PRETRAINING)
+            if not first.finished:
+                return first
+        return _PhaseRun(course, "training", recipe, model, info, folder).run()
 
 
 def create_fabric(machine: Machine) -> "Fabric":
@@ -266,7 +269,8 @@ class _PhaseRun:
         fabric = self.course.fabric
         if fabric.world_size > 1:
             synchronise_norms(self.model)
-        self.optimiser = create_optimiser(self.phase.optimiser, self.model)
+        # On a GPU, a fused optimiser and the scaled gradients of half precision get in each other's way.
+        self.optimiser = create_optimiser(self.phase.optimiser, self.model, fused=fabric.device.type == "cpu")
         self.stepper = self._stepper()
         self.sampler, self.loader = self._sampler(), self._loader()
         self.state = read_state(self.folder / STATE, self.model, self.optimiser) or RunState()

@@ -14,7 +14,7 @@ from hypnograph.training import recipes
 _OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def create_optimiser(recipe: recipes.Optimiser, model: nn.Module) -> Optimizer:
+def create_optimiser(recipe: recipes.Optimiser, model: nn.Module, *, fused: bool = False) -> Optimizer:
     """Create an optimiser for a network's weights, grouped by learning rate.
 
     Parameters
@@ -23,6 +23,8 @@ def create_optimiser(recipe: recipes.Optimiser, model: nn.Module) -> Optimizer:
         Its ``[optimiser]``.
     model
         What is trained.
+    fused
+        Change each weight by one kernel of torch's, where the recipe says nothing of how.
 
     Raises
     ------
@@ -31,6 +33,8 @@ def create_optimiser(recipe: recipes.Optimiser, model: nn.Module) -> Optimizer:
     """
     kind: Any = _OPTIMISERS[recipe.name]
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.options.items()}
+    if fused and not options.keys() & {"foreach", "fused", "capturable", "differentiable"}:
+        options["fused"] = True
     try:
         return kind(  # type: ignore[no-any-return]
             list(_groups(recipe, model)), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, **options
