@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 
+from hypnograph import preprocess
 from hypnograph.errors import HypnographError
 from hypnograph.montage import ChannelKind
 from hypnograph.preprocess import (
@@ -179,3 +180,35 @@ class TestScaling:
     def test_impossible_values_are_refused(self, wrong: dict) -> None:
         with pytest.raises(HypnographError):
             self.spec(**wrong)
+
+
+class TestQuantiles:
+    """The oracle is numpy.percentile in float64. The whole is longer than what is counted at once."""
+
+    SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def same(self, values: np.ndarray) -> None:
+        expected = np.percentile(values.astype(np.float64), 100 * np.array(self.SHARES))
+        np.testing.assert_allclose(preprocess._quantiles(values, *self.SHARES), expected, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 1000, 150_001, 300_000])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_of_any_signal(self, n: int, dtype: type) -> None:
+        rng = np.random.default_rng(n)
+        few = rng.integers(-3, 4, n)
+        signals = (rng.normal(size=n), np.cumsum(rng.normal(size=n)), few, np.where(few > 0, few, 0), np.ones(n))
+        for signal in signals:
+            self.same(signal.astype(dtype))
+
+    def test_where_the_sample_misleads_all_are_looked_at(self) -> None:
+        """Every ninth value is sampled, and those are larger than all others."""
+        values = np.random.default_rng(1).normal(size=300_000)
+        values[:: 300_000 // preprocess._SAMPLE] += 100
+        self.same(values.astype(np.float32))
+
+
+def test_polyphase_resampling_does_not_show_where_its_blocks_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = noise(30_000).astype(np.float32)
+    whole = resample_polyphase(signal, 200.0, 128.0)
+    monkeypatch.setattr(preprocess, "_OUTPUTS", 1000)
+    np.testing.assert_array_equal(resample_polyphase(signal, 200.0, 128.0), whole)

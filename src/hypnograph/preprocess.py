@@ -9,7 +9,7 @@ ones that fit the processor's cache and can be shared among threads. A `mapper` 
 of a `concurrent.futures.Executor`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -28,8 +28,12 @@ Resampling = Literal["spectrum", "polyphase"]
 
 # Transforms are worked on in blocks of so many rows: about half a megabyte, the size of a core's own cache.
 _ROWS = 32
-# Outputs of the polyphase filter that are computed at once, for the same reason.
-_OUTPUTS = 1 << 14
+# Outputs of the polyphase filter that are computed at once, and values that are counted at once: more would leave the
+# cache, and of fewer, threads would wait for Python.
+_OUTPUTS = 1 << 17
+_BLOCK = 1 << 17
+# Values from which quantiles are guessed.
+_SAMPLE = 1 << 15
 _LEAST_PAD = 100
 _IMPOSSIBLE_UV = 1e9
 
@@ -167,21 +171,57 @@ def _interquartile_range(signal: NDArray[np.floating[Any]]) -> float:
 
 
 def _quantiles(values: NDArray[np.floating[Any]], *shares: float) -> list[float]:
-    """Return quantiles by linear interpolation, as `numpy.percentile` does: sorting whole is three times as fast."""
-    ordered = np.sort(values, axis=None)
-    places = [share * (ordered.size - 1) for share in shares]
-    below = [int(place) for place in places]
-    pairs = [(float(ordered[i]), float(ordered[min(i + 1, ordered.size - 1)])) for i in below]
-    return [one + (other - one) * (place - i) for (one, other), place, i in zip(pairs, places, below, strict=True)]
+    """Return quantiles by linear interpolation, as `numpy.percentile` does, to which a night takes 10 times as long.
+
+    Each is looked for among the few values that lie between two of a sample; the others are only counted.
+    """
+    flat = values.ravel()
+    places = [share * (flat.size - 1) for share in shares]
+    pairs = _ranked(flat, [int(place) for place in places])
+    return [one + (other - one) * (place - int(place)) for (one, other), place in zip(pairs, places, strict=True)]
+
+
+def _ranked(flat: NDArray[np.floating[Any]], ranks: Sequence[int]) -> list[tuple[float, float]]:
+    """Return the values of some ranks, counted from 0, each with the next larger one."""
+    ordered = np.sort(flat[:: max(1, flat.size // _SAMPLE)])
+    limits = [_limits(ordered, rank / max(1, flat.size - 1)) for rank in ranks]
+    below, between = np.zeros(len(ranks), dtype=np.int64), [[flat[:0]] for _ in ranks]
+    for first in range(0, flat.size, _BLOCK):
+        block = flat[first : first + _BLOCK]
+        for i, (low, high) in enumerate(limits):
+            is_below = block < low
+            below[i] += np.count_nonzero(is_below)
+            between[i].append(block[np.flatnonzero((block <= high) != is_below)])
+    found = []
+    for rank, n_below, parts in zip(ranks, below.tolist(), between, strict=True):
+        near, place = np.concatenate(parts), rank - n_below
+        if not 0 <= place < len(near) - (rank + 1 < flat.size):  # the sample was misleading
+            near, place = flat, rank
+        after = min(place + 1, len(near) - 1)
+        near = np.partition(near, (place, after))
+        found.append((float(near[place]), float(near[after])))
+    return found
+
+
+def _limits(ordered: NDArray[np.floating[Any]], share: float) -> tuple[float, float]:
+    """Return two values of a sample between which the quantile of the whole is almost surely."""
+    # Four standard deviations of the rank in a sample drawn by chance.
+    margin = 4 * np.sqrt(share * (1 - share) * len(ordered)) + 2
+    place = share * (len(ordered) - 1)
+    low = float(ordered[int(place - margin)]) if place > margin else -np.inf
+    high = float(ordered[int(place + margin) + 1]) if place + margin + 1 < len(ordered) else np.inf
+    return low, high
 
 
 def _scaled(epochs: NDArray[np.floating[Any]], scaling: Scaling) -> NDArray[np.floating[Any]]:
-    """Return the epochs in another scale; zeros where the signal does not move."""
+    """Return the epochs, which are overwritten, in another scale; zeros where the signal does not move."""
     if scaling == "none" or not epochs.size:
         return epochs
     if scaling == "epoch-range":
         spread = np.ptp(epochs, axis=1, keepdims=True)
-        return np.asarray((epochs - epochs.min(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0))
+        epochs -= epochs.min(axis=1, keepdims=True)
+        epochs /= np.where(spread > 0, spread, 1)
+        return epochs
     if scaling == "robust":
         low, centre, high = _quantiles(epochs, 0.25, 0.5, 0.75)
         width = high - low
@@ -189,7 +229,9 @@ def _scaled(epochs: NDArray[np.floating[Any]], scaling: Scaling) -> NDArray[np.f
         centre, width = epochs.mean(dtype=np.float64), float(epochs.std(dtype=np.float64))
     if width <= 0:
         return np.zeros_like(epochs)
-    return np.asarray((epochs - epochs.dtype.type(centre)) / epochs.dtype.type(width))
+    epochs -= epochs.dtype.type(centre)
+    epochs /= epochs.dtype.type(width)
+    return epochs
 
 
 def cut_into_epochs(signal: NDArray[Any], epoch_samples: int) -> NDArray[Any]:
@@ -200,15 +242,17 @@ def cut_into_epochs(signal: NDArray[Any], epoch_samples: int) -> NDArray[Any]:
 
 def without_impossible(amplitude_uv: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return the signal with NaN for samples of 1 kV and more, which damaged files hold; itself if there are none."""
+    if amplitude_uv.size and amplitude_uv.min() > -_IMPOSSIBLE_UV and amplitude_uv.max() < _IMPOSSIBLE_UV:
+        return amplitude_uv  # to look at the extremes is quickest
     impossible = np.abs(amplitude_uv) >= _IMPOSSIBLE_UV
     return np.where(impossible, np.float32(np.nan), amplitude_uv) if impossible.any() else amplitude_uv
 
 
 def bridge_missing(signal: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return the signal with straight lines in place of NaN; zeros if there is nothing else."""
-    missing = np.isnan(signal)
-    if not missing.any():
+    if not signal.size or not np.isnan(signal.min()):  # NaN is the least of all
         return signal
+    missing = np.isnan(signal)
     if missing.all():
         return np.zeros_like(signal)
     bridged = signal.copy()

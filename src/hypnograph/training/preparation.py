@@ -7,6 +7,7 @@ number. A night that cannot be prepared is reported and costs no other; a disk t
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -36,6 +37,9 @@ from hypnograph.training.store import (
     write_catalogue,
     write_night,
 )
+
+# Derivations of a night that are prepared at the same time.
+_AT_ONCE = 2
 
 Signals = dict[tuple[ChannelKind, str], NDArray[np.floating[Any]]]
 
@@ -243,29 +247,50 @@ def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals,
     spec = store.spec
     recording = night.recording()
     chosen, doubts = choose(recording, spec.kinds, dataset(night.dataset).derivations, choices.max_derivations)
-    signals: Signals = {}
-    rates: dict[str, float] = {}
-    for derivation in chosen:
-        derived = read_derivation(recording, derivation)
-        doubts += derived.warnings
-        rates[derivation.name] = derived.sample_rate
-        epochs = spec.prepare(without_impossible(derived.amplitude_uv), derived.sample_rate)
-        # Four times smaller than while it was worked on, and the next derivation needs the room.
-        signals[derivation.kind, derivation.name] = as_stored(epochs, store.storage.dtype)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        prepared, rates, warnings = _prepare_soon(pool, recording, chosen, spec, store.storage.dtype)
+        scorings = _scorings(night, recording, choices.scorers)
+        signals = {(d.kind, d.name): epochs.result() for d, epochs in zip(chosen, prepared, strict=True)}
     # Rounding of the sample rates may lack one epoch at the end of some.
     n_epochs = min(len(epochs) for epochs in signals.values())
     if n_epochs == 0:
         raise UnusableSignalError(f"the recording lasts {recording.duration_s:g} s, less than an epoch")
-    hypnograms = _hypnograms(night, recording, spec, n_epochs, choices.scorers)
+    hypnograms = _aligned(scorings, recording, spec, n_epochs)
     first, past_last = _cropped(hypnograms, choices.crop, n_epochs)
     kept = {key: epochs[first:past_last] for key, epochs in signals.items()}
     stages = np.stack([hypnogram.stages[first:past_last] for hypnogram in hypnograms])
     entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], first * spec.epoch_s)
     entry |= {
-        "derivations": [_described(derivation, rates[derivation.name]) for derivation in chosen],
-        "warnings": [*recording.warnings, *doubts],
+        "derivations": [_described(*of_one) for of_one in zip(chosen, rates, strict=True)],
+        "warnings": [*recording.warnings, *doubts, *warnings],
     }
     return entry, kept, stages
+
+
+def _prepare_soon(
+    pool: ThreadPoolExecutor, recording: Recording, chosen: Sequence[Derivation], spec: InputSpec, dtype: SampleType
+) -> tuple[list[Future[NDArray[np.floating[Any]]]], list[float], list[str]]:
+    """Read derivations; return their epochs to come, their sample rates, and what was odd.
+
+    One is read while those before it are prepared, but few at once: each needs much memory.
+    """
+    prepared: list[Future[NDArray[np.floating[Any]]]] = []
+    rates: list[float] = []
+    warnings: list[str] = []
+    for number, derivation in enumerate(chosen):
+        if number >= _AT_ONCE:
+            prepared[number - _AT_ONCE].result()
+        derived = read_derivation(recording, derivation)
+        rates.append(derived.sample_rate)
+        warnings += derived.warnings
+        prepared.append(pool.submit(_prepared, derived.amplitude_uv, derived.sample_rate, spec, dtype))
+    return prepared, rates, warnings
+
+
+def _prepared(
+    amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, spec: InputSpec, dtype: SampleType
+) -> NDArray[np.floating[Any]]:
+    return as_stored(spec.prepare(without_impossible(amplitude_uv), sample_rate), dtype)
 
 
 def choose(
@@ -318,20 +343,21 @@ def _named(recording: Recording, kind: ChannelKind, name: str) -> tuple[Derivati
         return ()
 
 
-def _hypnograms(
-    night: Night, recording: Recording, spec: InputSpec, n_epochs: int, wanted: Sequence[str] | Literal["all"]
-) -> list[Hypnogram]:
-    """Read the scorings and put them on the recording's grid of epochs, by their start times."""
+def _scorings(night: Night, recording: Recording, wanted: Sequence[str] | Literal["all"]) -> list[Hypnogram]:
     scorers = [scorer for scorer in night.scorers if wanted == "all" or scorer in wanted]
     if not scorers:
         whose = "a scoring" if wanted == "all" else f"a scoring by {', '.join(wanted)}"
         raise HypnographError(f"the night has not {whose}; there are: {', '.join(night.scorers) or 'none'}")
-    aligned = []
-    for scorer in scorers:
-        hypnogram = night.hypnogram(scorer, recording=recording)
+    scorings = [replace(night.hypnogram(scorer, recording=recording), scorer=scorer) for scorer in scorers]
+    for hypnogram in scorings:
         if hypnogram.scheme != AASM_5:
             raise HypnographError(f"the scoring is in {hypnogram.scheme.name}; the store takes the five AASM stages")
-        aligned.append(replace(hypnogram.align(recording.start, n_epochs, spec.epoch_s), scorer=scorer))
+    return scorings
+
+
+def _aligned(scorings: Sequence[Hypnogram], recording: Recording, spec: InputSpec, n_epochs: int) -> list[Hypnogram]:
+    """Put scorings on the recording's grid of epochs, by their start times."""
+    aligned = [hypnogram.align(recording.start, n_epochs, spec.epoch_s) for hypnogram in scorings]
     if not any(hypnogram.scored.any() for hypnogram in aligned):
         raise HypnographError("no epoch of the recording is scored")
     return aligned

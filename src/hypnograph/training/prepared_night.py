@@ -26,7 +26,7 @@ from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.preprocess import InputSpec
 from hypnograph.stages import Stage
-from hypnograph.training.storage import Entry, SampleType, Storage, night_path, signal_path
+from hypnograph.training.storage import Entry, SampleType, Storage, index_in_order, night_path, signal_path
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -233,13 +233,10 @@ def _lies_in_order(storage: Storage, path: str, shape: tuple[int, int]) -> bool:
 
     The index is compared with the one such a file has; anything else is left to zarr.
     """
-    n_chunks = math.ceil(shape[0] / storage.chunk_epochs)
-    chunk_bytes = storage.chunk_epochs * shape[1] * np.dtype(storage.dtype).itemsize
-    index = np.full((n_chunks, 2), chunk_bytes, dtype="<u8")
-    index[:, 0] = chunk_bytes * np.arange(n_chunks)
-    tail = storage.read_bytes(path, n_chunks * chunk_bytes)
-    checksum_bytes = 4
-    return tail[:-checksum_bytes] == index.tobytes()
+    index, checksum_bytes = index_in_order(storage, shape), 4
+    whole_chunks = math.ceil(shape[0] / storage.chunk_epochs) * storage.chunk_epochs
+    tail = storage.read_bytes(path, whole_chunks * shape[1] * np.dtype(storage.dtype).itemsize)
+    return tail[:-checksum_bytes] == index
 
 
 def _through_zarr(

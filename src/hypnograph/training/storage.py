@@ -1,5 +1,6 @@
 """Where a store of prepared nights is: its bytes in a folder or at any address, and the names of its files."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,23 @@ def signal_path(kind: ChannelKind, name: str) -> str:
 def _as_file_name(name: str) -> str:
     # No two names share a file; "." and "/" would have a meaning of their own, "%" one in web addresses.
     return re.sub(r"[^A-Za-z0-9 _+-]", lambda match: "".join(f"~{byte:02X}" for byte in match[0].encode()), name)
+
+
+def index_in_order(storage: Storage, shape: tuple[int, int]) -> bytes:
+    """Return the index (without its checksum) at the end of a file that holds uncompressed epochs one after the other.
+
+    Parameters
+    ----------
+    storage
+        The store.
+    shape
+        Epochs, and samples of each.
+    """
+    n_chunks = math.ceil(shape[0] / storage.chunk_epochs)
+    chunk_bytes = storage.chunk_epochs * shape[1] * np.dtype(storage.dtype).itemsize
+    index = np.full((n_chunks, 2), chunk_bytes, dtype="<u8")
+    index[:, 0] = chunk_bytes * np.arange(n_chunks)
+    return index.tobytes()
 
 
 def as_stored(epochs: NDArray[np.floating[Any]], dtype: SampleType) -> NDArray[np.floating[Any]]:

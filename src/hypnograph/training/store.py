@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -23,7 +24,15 @@ from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.preprocess import InputSpec
 from hypnograph.training.prepared_night import PreparedNight, content_sha256, to_runs
-from hypnograph.training.storage import Entry, SampleType, Storage, as_stored, night_path, signal_path
+from hypnograph.training.storage import (
+    Entry,
+    SampleType,
+    Storage,
+    as_stored,
+    index_in_order,
+    night_path,
+    signal_path,
+)
 
 FORMAT: Final = 1
 """Of a store; a larger number than this is from a newer hypnograph."""
@@ -276,13 +285,15 @@ def write_night(
         key: epochs if epochs.dtype == storage.dtype else as_stored(epochs, storage.dtype)
         for key, epochs in signals.items()
     }
-    for (kind, name), epochs in stored.items():
-        _write_array(place, f"{path}/{signal_path(kind, name)}", epochs, storage)
-    zarr.create_array(place, name=f"{path}/stages", data=stages, chunks=stages.shape)
+    with ThreadPoolExecutor(1) as pool:  # to hash takes as long as to write
+        sha256 = pool.submit(content_sha256, stored, stages)
+        for (kind, name), epochs in stored.items():
+            _write_array(place, f"{path}/{signal_path(kind, name)}", epochs, storage)
+        zarr.create_array(place, name=f"{path}/stages", data=stages, chunks=stages.shape)
     complete = entry | {
         "n_epochs": stages.shape[1],
         "stages": [to_runs(by_one) for by_one in stages],
-        "sha256": content_sha256(stored, stages),
+        "sha256": sha256.result(),
         "hypnograph": version("hypnograph"),
     }
     zarr.open_group(place, path=path, mode="r+").update_attributes(complete)
@@ -307,4 +318,18 @@ def _write_array(place: Any, path: str, epochs: NDArray[np.floating[Any]], stora
         # A chunk of zeros would be left out, and the others would move up.
         config={"write_empty_chunks": True},
     )
-    array[:] = epochs
+    if storage.compress:
+        array[:] = epochs
+    else:
+        # As zarr would write it, chunk by chunk: epochs, the rest of the last chunk, the index and its checksum.
+        storage.write_bytes(f"{path}/c/0/0", _in_order(epochs, storage))
+
+
+def _in_order(epochs: NDArray[np.floating[Any]], storage: Storage) -> bytes:
+    import google_crc32c
+
+    index = index_in_order(storage, (epochs.shape[0], epochs.shape[1]))
+    checksum = int(google_crc32c.value(index)).to_bytes(4, "little")
+    content = np.ascontiguousarray(epochs, dtype=np.dtype(storage.dtype).newbyteorder("<"))
+    rest = -epochs.shape[0] % storage.chunk_epochs * epochs.shape[1] * content.itemsize
+    return b"".join((content.data, bytes(rest), index, checksum))
