@@ -53,7 +53,8 @@ RECIPES: dict[str, tuple[str, list[str]]] = {
     "seqsleepnet": ("seqsleepnet", [*FAST, "sampling.stride=20"]),
     "sleepgpt-tinysleepnet": ("sleepgpt-tinysleepnet", [*FAST, "schedule.name=constant"]),
     "sleepgpt-lstm": ("sleepgpt-lstm", [*FAST, "schedule.name=constant"]),
-    "ecg-utime-eeg": ("ecg-utime-eeg", [*FAST[1:], "sampling.batch=32", "network.options.initial_width=8"]),
+    "ecg-utime-eeg": ("ecg-utime-eeg", [*FAST, 'input.kinds=["EEG", "EOG", "EMG"]', "sampling.batch=32",
+                                        "network.options.initial_width=4"]),
 }  # fmt: skip
 
 
