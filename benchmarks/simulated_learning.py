@@ -80,7 +80,8 @@ def learn(name: str, folder: Path, minutes: float) -> None:
 
     from hypnograph.checkpoint import load
     from hypnograph.models import count_parameters
-    from hypnograph.training.loop import Machine, train
+    from hypnograph.training.loop import train
+    from hypnograph.training.machine import Machine
     from hypnograph.training.people import draw_fractions, people_of
     from hypnograph.training.prediction_files import evaluate_predictions, predict
     from hypnograph.training.preparation import prepare

@@ -30,7 +30,7 @@ from hypnograph.montage import ChannelKind
 from hypnograph.training.batches import Loader, stage_targets
 from hypnograph.training.freed_memory import freed_memory_kept
 from hypnograph.training.keeping import create_keeper
-from hypnograph.training.loop import Machine, create_fabric
+from hypnograph.training.machine import Machine, create_fabric
 from hypnograph.training.objectives import create_objective
 from hypnograph.training.optimisers import create_optimiser
 from hypnograph.training.recipes import Recipe, parse_recipe

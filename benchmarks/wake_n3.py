@@ -20,7 +20,7 @@ from hypnograph.hypnogram_files import read_hypnogram
 from hypnograph.montage import ChannelKind
 from hypnograph.signal_files import read_recording
 from hypnograph.training.cross_validation import Fold, judge, run_fold
-from hypnograph.training.loop import Machine
+from hypnograph.training.machine import Machine
 from hypnograph.training.recipes import Recipe, parse_recipe
 from hypnograph.training.splits import leave_one_out
 from hypnograph.training.store import Store, create_store, write_catalogue, write_night

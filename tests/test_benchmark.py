@@ -31,7 +31,7 @@ from hypnograph.recording import Annotation, Recording, Signal
 from hypnograph.signal_files import edf
 from hypnograph.stagers import Staging
 from hypnograph.stages import AASM_5, SCHEMES
-from hypnograph.training.loop import Machine
+from hypnograph.training.machine import Machine
 from hypnograph.training.recipes import parse_recipe
 from hypnograph.training.splits import read_split
 from tests.training.nights import signals_of, stages_of_night

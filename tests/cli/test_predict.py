@@ -14,7 +14,8 @@ from hypnograph.cli import hypnograph  # noqa: E402
 from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram  # noqa: E402
 from hypnograph.models import create_model, describe  # noqa: E402
 from hypnograph.simulate import simulate_hypnogram, simulate_recording  # noqa: E402
-from hypnograph.training.loop import Machine, train  # noqa: E402
+from hypnograph.training.loop import train  # noqa: E402
+from hypnograph.training.machine import Machine  # noqa: E402
 from hypnograph.training.prediction_files import read_pairs, read_rows  # noqa: E402
 from hypnograph.training.recipes import parse_recipe  # noqa: E402
 from hypnograph.training.splits import Split, read_split  # noqa: E402

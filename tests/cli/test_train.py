@@ -16,7 +16,8 @@ from hypnograph.cli.train import machine_of, machine_options, pass_line, progres
 from hypnograph.models import create_model  # noqa: E402
 from hypnograph.training.balanced_sampling import Pool  # noqa: E402
 from hypnograph.training.history import read_history  # noqa: E402
-from hypnograph.training.loop import Machine, Progress  # noqa: E402
+from hypnograph.training.machine import Machine  # noqa: E402
+from hypnograph.training.phase import Progress  # noqa: E402
 from hypnograph.training.recipes import parse_recipe, read_recipe  # noqa: E402
 from hypnograph.training.splits import Split, write_split  # noqa: E402
 from tests.training.nights import write_store  # noqa: E402

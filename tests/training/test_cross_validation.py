@@ -24,7 +24,7 @@ from hypnograph.training.cross_validation import (  # noqa: E402
     run_in_processes,
 )
 from hypnograph.training.history import read_history  # noqa: E402
-from hypnograph.training.loop import Machine  # noqa: E402
+from hypnograph.training.machine import Machine  # noqa: E402
 from hypnograph.training.prediction_files import PREDICTED, Options, read_pairs, read_rows  # noqa: E402
 from hypnograph.training.recipes import Recipe, parse_recipe  # noqa: E402
 from hypnograph.training.splits import Split, k_fold, write_split  # noqa: E402

@@ -17,7 +17,9 @@ import hypnograph
 from hypnograph.errors import HypnographError
 from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.history import read_history
-from hypnograph.training.loop import Machine, Result, train
+from hypnograph.training.loop import train
+from hypnograph.training.machine import Machine
+from hypnograph.training.phase import Result
 from hypnograph.training.recipes import Recipe, parse_recipe, read_recipe, recipe_names
 from hypnograph.training.run_folder import best_checkpoint
 from hypnograph.training.splits import Split, fixed_fractions, write_split
@@ -266,12 +268,12 @@ class TestRules:
         assert given.count(True) >= 14
 
     def test_stage_weights_are_counted_on_the_training_nights(self, store, split, tmp_path, monkeypatch) -> None:
-        from hypnograph.training import loop
+        from hypnograph.training import phase
         from hypnograph.training.objectives import class_aware_weights
 
         seen = []
         monkeypatch.setattr(
-            loop, "class_aware_weights", lambda counts: seen.append(counts) or class_aware_weights(counts)
+            phase, "class_aware_weights", lambda counts: seen.append(counts) or class_aware_weights(counts)
         )
         weighted = recipe_of(TINY, "objective.stage_weights=class-aware", "stopping.passes=1")
         train(weighted, store, split, tmp_path / "run", machine=CPU)

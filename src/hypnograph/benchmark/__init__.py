@@ -23,7 +23,8 @@ from hypnograph.published_results import published_for
 
 if TYPE_CHECKING:
     from hypnograph.datasets import Night
-    from hypnograph.training.loop import Machine, Progress
+    from hypnograph.training.machine import Machine
+    from hypnograph.training.phase import Progress
     from hypnograph.training.splits import Split
 
 __all__ = ["Comparison", "Judged", "PairedTest", "benchmark"]

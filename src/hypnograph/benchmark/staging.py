@@ -20,8 +20,8 @@ from hypnograph.network import Network
 from hypnograph.parallel import on_each
 from hypnograph.stagers import StagerLike
 from hypnograph.training.cross_validation import PREDICTIONS, Fold, run_fold
-from hypnograph.training.loop import Machine
-from hypnograph.training.loop import Report as TrainingReport
+from hypnograph.training.machine import Machine
+from hypnograph.training.phase import Report as TrainingReport
 from hypnograph.training.prediction_files import PREDICTED, Options, PredictedNight, file_name, predict, write_rows
 from hypnograph.training.recipes import Recipe, recipe_toml
 from hypnograph.training.run_folder import RECIPE, SPLIT

@@ -11,7 +11,8 @@ import click
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
-    from hypnograph.training.loop import Machine, Progress
+    from hypnograph.training.machine import Machine
+    from hypnograph.training.phase import Progress
 
 _KEEPING = ("stream", "memory", "lazy", "pool", "cache")
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
@@ -54,7 +55,7 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def machine_of(options: dict[str, Any]) -> "Machine":
     """Return what `machine_options` say; they are taken out of `options`."""
     from hypnograph.training.balanced_sampling import Pool
-    from hypnograph.training.loop import Machine
+    from hypnograph.training.machine import Machine
 
     pool = Pool(options.pop("pool_nights"), options.pop("pool_windows"))
     devices = _devices(options.pop("devices"))

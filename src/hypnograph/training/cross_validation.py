@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 from hypnograph.checkpoint import load
 from hypnograph.errors import HypnographError
 from hypnograph.evaluation.tables import Evaluation
-from hypnograph.training.loop import Machine, Report, train
+from hypnograph.training.loop import train
+from hypnograph.training.machine import Machine
+from hypnograph.training.phase import Report
 from hypnograph.training.prediction_files import Options, evaluate_predictions, predict
 from hypnograph.training.recipes import Recipe
 from hypnograph.training.run_folder import best_checkpoint, read_run
