@@ -95,7 +95,7 @@ def check_data(
     quick: bool = False,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
-    **options: str,
+    **options: str | Sequence[str],
 ) -> DataCheck:
     """Check the folder of a dataset: every night is opened, and no problem hides another.
 

@@ -52,6 +52,20 @@ def test_what_cannot_be_prepared_is_named_and_fails_only_a_strict_run(tmp_path: 
     assert run(tmp_path / "store", f"folder={nights}", *HOW, "--strict").exit_code == 1
 
 
+def test_ones_own_names_of_stages_and_derivations(tmp_path: Path) -> None:
+    write_psg(tmp_path / "in" / "n1.edf", ("C4-M1", "C3-M2", "E1-M2"), sample_rate=64.0)
+    (tmp_path / "in" / "n1-scoring.txt").write_text("quiet\nN1\nN2\nbad\nR\nN2\n")
+    mapped = ("--stage-map", "quiet=W", "--stage-map", "bad=UNSCORED", "--eeg", "C3-M2", "--eeg", "O1-M2")
+    result = run(tmp_path / "store", f"folder={tmp_path / 'in'}", *HOW, *mapped)
+    assert result.exit_code == 0, result.output
+    (night,) = open_store(tmp_path / "store").nights
+    assert night.hypnogram().names == ["W", "N1", "N2", "UNSCORED", "REM", "N2"]
+    assert [list(names) for names in night.derivations.values()] == [["C3-M2"], ["E1-M2"]]
+    refused = run(tmp_path / "other", f"folder={tmp_path / 'in'}", *HOW)
+    assert "--stage-map" in refused.output
+    assert run(tmp_path / "store", f"folder={tmp_path / 'in'}", "--emg", "Chin").exit_code == 2
+
+
 def test_a_run_that_prepares_nothing_fails(tmp_path: Path, nights: Path) -> None:
     assert run(tmp_path / "store", f"folder={nights}", "--kinds", "EMG", "--rate", "64").exit_code == 1
 

@@ -37,6 +37,12 @@ class TestBids:
         hypnogram = scanned("bids", tmp_path)[0][0].hypnogram()
         assert (hypnogram.names, hypnogram.start) == (list(STAGES), START)
 
+    def test_ones_own_names_of_stages_can_be_explained(self, tmp_path):
+        write_night(tmp_path, "sub-01_task-sleep")
+        write_events(tmp_path / "sub-01_task-sleep_events.tsv", ["W", "N1", "dreaming", "N3"])
+        night = scanned("bids", tmp_path, stage_map=("dreaming=REM",))[0][0]
+        assert night.hypnogram().names == ["W", "N1", "REM", "N3"]
+
     @pytest.mark.parametrize("entity", ["task-nap", "task-sleep_acq-headband", "task-sleep_run-2", "ses-1_task-sleep"])
     def test_a_scoring_with_another_entity_is_of_another_recording(self, tmp_path, entity):
         write_psg(tmp_path / "sub-01_task-sleep_eeg.edf", ("C4-M1",))

@@ -57,7 +57,7 @@ def write_codes(path: Path, codes: Sequence[int]) -> Path:
     return path
 
 
-def scanned(name: str, folder: Path, **options: str) -> tuple[list[Night], dict[str, str]]:
+def scanned(name: str, folder: Path, **options: str | Sequence[str]) -> tuple[list[Night], dict[str, str]]:
     """Return the nights of a folder, and what is wrong with which file (path relative to the folder)."""
     found = list(scan(name, folder, **options))
     problems = {p.path.relative_to(folder).as_posix(): p.what for p in found if isinstance(p, Problem)}

@@ -116,6 +116,14 @@ class TestOneNight:
         with pytest.raises(HypnographError, match="max_derivations"):
             prepare([], tmp_path / "store", SPEC, max_derivations=0)
 
+    def test_derivations_that_are_named_are_taken_and_no_others(self, tmp_path: Path) -> None:
+        night = make_night(tmp_path / "in")
+        (named,) = prepare([night], tmp_path / "a", SPEC, derivations={EEG: ("O2-M1", "C3-M2")}).store.nights
+        assert named.derivations == {EEG: ("C3-M2",), EOG: ("E1-M2",)}
+        report = prepare([night], tmp_path / "b", SPEC, derivations={EEG: ("O2-M1", "Fz")})
+        assert "no EEG derivation O2-M1 or Fz" in report.failed[0].message
+        assert "C4-M1, E1-M2, C3-M2" in report.failed[0].message
+
     def test_nothing_that_tells_who_it_was_is_written(self, tmp_path: Path) -> None:
         night = make_night(tmp_path / "in")
         content = bytearray(night.psg.read_bytes())
@@ -218,7 +226,7 @@ class TestManyNights:
         assert store.subjects == ("folder/s1", "sleep-edf-sc/s1")
 
     def test_a_defect_of_ours_is_an_outcome_too(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(preparation, "choose", lambda *_: 1 / 0)
+        monkeypatch.setattr(preparation, "choose", lambda *_, **__: 1 / 0)
         report = prepare([make_night(tmp_path)], tmp_path / "store", SPEC)
         assert report.failed[0].message == "unexpected ZeroDivisionError: division by zero"
 

@@ -1,4 +1,4 @@
-"""Options that several commands share: which channels, and which files of a folder of one's own are what."""
+"""Options that several commands share: which channels, and what the files of one's own data are and say."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,22 +12,44 @@ if TYPE_CHECKING:
     from hypnograph.channel_labels import ChannelKind
     from hypnograph.datasets import Night, Problem
 
-OF_FOLDER = ("psg", "scoring", "subject", "id")
-"""The options of `folder_options`."""
+_OF_DATA = ("psg", "scoring", "subject", "id", "stage_map")
 _KINDS = ("eeg", "eog", "emg", "ecg")
 
 
-def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of the dataset ``folder``."""
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of the datasets that are one's own."""
     options = [
         click.option("--psg", metavar="PATTERN", help="Which files are recordings (dataset 'folder')."),
         click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder')."),
         click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder')."),
         click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder')."),
+        click.option(
+            "--stage-map",
+            multiple=True,
+            metavar="NAME=STAGE",
+            help="A stage name of your files, e.g. 'Deep=N3' (datasets 'folder' and 'bids').",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def derivation_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command options for the derivations of each kind."""
+    for kind in reversed(_KINDS):
+        described = (
+            f"{kind.upper()} derivation to take, e.g. C4-M1, where a night has it; may be repeated.  [the dataset's]"
+        )
+        function = click.option(f"--{kind}", multiple=True, metavar="NAME", help=described)(function)
+    return function
+
+
+def derivations_of(options: Mapping[str, Any]) -> "dict[ChannelKind, tuple[str, ...]]":
+    """Return the names that `derivation_options` were given."""
+    from hypnograph.channel_labels import ChannelKind
+
+    return {ChannelKind(kind.upper()): options[kind] for kind in _KINDS if options[kind]}
 
 
 def channel_kinds(words: str) -> "tuple[ChannelKind, ...]":
@@ -37,16 +59,25 @@ def channel_kinds(words: str) -> "tuple[ChannelKind, ...]":
     return tuple(ChannelKind(kind.upper()) for kind in comma_list(words, _KINDS, at_least_one=True))
 
 
-def misplaced(sources: Sequence[tuple[str, Path]], patterns: Mapping[str, str]) -> str:
-    """Return what is wrong where patterns are given and no source is a ``folder``; empty if nothing is."""
-    if not patterns or any(name == "folder" for name, _ in sources):
-        return ""
-    return f"--{next(iter(patterns))} is used together with the dataset 'folder'"
+def taken_from(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of `data_options` out of all that a command was given; return those that say something."""
+    return {name: value for name in _OF_DATA if (value := options.pop(name))}
 
 
-def found_in(sources: Sequence[tuple[str, Path]], patterns: Mapping[str, str]) -> "Iterator[Night | Problem]":
-    """Yield the nights and problems of (dataset, folder) pairs; the patterns are for ``folder``."""
-    from hypnograph.datasets import scan
+def misplaced(sources: Sequence[tuple[str, Path]], given: Mapping[str, Any]) -> str:
+    """Return what is wrong where an option is given that no source takes; empty if nothing is."""
+    from hypnograph.datasets import scan_options
+
+    taken = {option for name, _ in sources for option in scan_options(name)}
+    if loose := [option for option in given if option not in taken]:
+        return f"--{loose[0].replace('_', '-')} is used together with the dataset 'folder'"
+    return ""
+
+
+def found_in(sources: Sequence[tuple[str, Path]], given: Mapping[str, Any]) -> "Iterator[Night | Problem]":
+    """Yield the nights and problems of (dataset, folder) pairs; each dataset gets the options that it takes."""
+    from hypnograph.datasets import scan, scan_options
 
     for name, folder in sources:
-        yield from scan(name, folder, **(patterns if name == "folder" else {}))
+        known = scan_options(name)
+        yield from scan(name, folder, **{option: value for option, value in given.items() if option in known})

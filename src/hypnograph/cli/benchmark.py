@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.cli._sources import OF_FOLDER, folder_options, found_in, misplaced
+from hypnograph.cli._sources import data_options, found_in, misplaced, taken_from
 from hypnograph.cli.train import machine_of, machine_options, progress_display
 from hypnograph.errors import HypnographError
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--reference", type=click.Choice(["first", "majority"]), default="first", show_default=True,
     help="Where there are several scorers: whom the stagers are compared with.",
 )  # fmt: skip
-@folder_options
+@data_options
 @machine_options
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Nights and folds at a time.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
@@ -60,8 +60,7 @@ def command(
       hypnograph benchmark compared sleep-edf-20=data/sleep-edf --stager attnsleep --stager tinysleepnet --stager yasa
       hypnograph benchmark compared folder=nights --stager mine=runs/usleep --stager ensemble --reference majority
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    of_folder = {name: value for name in OF_FOLDER if (value := options.pop(name)) is not None}
-    nights = list(_nights(sources, of_folder))
+    nights = list(_nights(sources, taken_from(options)))
     from hypnograph.benchmark import benchmark
 
     with progress_display(quiet=quiet) as training:
@@ -80,14 +79,14 @@ def command(
     click.echo(f"tables and figures: {out}")
 
 
-def _nights(sources: tuple[str, ...], of_folder: dict[str, str]) -> "Iterator[Night]":
+def _nights(sources: tuple[str, ...], of_data: dict[str, Any]) -> "Iterator[Night]":
     from hypnograph.datasets import Night
     from hypnograph.training.people import data_folder
 
     folders = [data_folder(source) for source in sources]
-    if wrong := misplaced(folders, of_folder):
+    if wrong := misplaced(folders, of_data):
         raise HypnographError(wrong)
-    for found in found_in(folders, of_folder):
+    for found in found_in(folders, of_data):
         if isinstance(found, Night):
             yield found
         else:

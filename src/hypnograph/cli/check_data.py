@@ -1,12 +1,12 @@
 """``hypnograph check-data``: all that is wrong with the folder of a dataset, at once."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hypnograph.cli._progress import count_progress
-from hypnograph.cli._sources import channel_kinds, folder_options
+from hypnograph.cli._sources import channel_kinds, data_options, taken_from
 
 if TYPE_CHECKING:
     from hypnograph.data_check import DataCheck
@@ -26,7 +26,7 @@ _SHOWN_NOTES = 10
     metavar="KIND,…",
     help="Channels that recordings must have: EEG, EOG, EMG, ECG.",
 )
-@folder_options
+@data_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Nights at a time.")
 @click.pass_context
@@ -40,7 +40,7 @@ def command(
     kinds: str,
     to: str,
     jobs: int,
-    **options: str | None,
+    **options: Any,
 ) -> None:
     """Check the data of DATASET in FOLDER: names, recordings, scorings, and whether they fit each other.
 
@@ -55,7 +55,7 @@ def command(
     from hypnograph.data_check import check_data
 
     wanted = channel_kinds(kinds)
-    given = {name: value for name, value in options.items() if value is not None}
+    given = taken_from(options)
     with count_progress("checking") as progress:
         check = check_data(dataset, folder, kinds=wanted, quick=quick, jobs=jobs, progress=progress, **given)
     if to == "json":

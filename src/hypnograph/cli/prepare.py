@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hypnograph.cli._progress import Show, count_progress
-from hypnograph.cli._sources import OF_FOLDER, channel_kinds, folder_options, found_in, misplaced
+from hypnograph.cli._sources import (
+    channel_kinds,
+    data_options,
+    derivation_options,
+    derivations_of,
+    found_in,
+    misplaced,
+    taken_from,
+)
 
 if TYPE_CHECKING:
     from hypnograph.datasets import Problem
@@ -55,8 +63,9 @@ def _parse_band(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     help="How unscored epochs count for --crop: AttnSleep's rule, or TinySleepNet's.  [the recipe's, else masked]",
 )  # fmt: skip
 @click.option("--scorers", metavar="LIST", help="Take these scorers only, with commas.  [all]")
+@derivation_options
 @click.option("--max-derivations", type=click.IntRange(min=1), metavar="N", help="At most N of each kind.  [all]")
-@folder_options
+@data_options
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the samples in the store.  [float16]")
 @click.option("--compress", is_flag=True, default=None, help="Smaller files, slower reads.")
 @click.option(
@@ -83,10 +92,13 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
     from hypnograph.training.preparation import prepare
 
     spec, crop = _how(store, options)
-    patterns = {name: value for name in OF_FOLDER if (value := options[name]) is not None}
-    if wrong := misplaced(sources, patterns):
+    derivations = derivations_of(options)
+    if unused := [kind for kind in derivations if kind not in spec.kinds]:
+        raise click.UsageError(f"--{unused[0].lower()}: the network takes {', '.join(spec.kinds)} only")
+    of_data = taken_from(options)
+    if wrong := misplaced(sources, of_data):
         raise click.UsageError(wrong)
-    found = list(found_in(sources, patterns))
+    found = list(found_in(sources, of_data))
     nights, problems = (
         [one for one in found if isinstance(one, Night)],
         [one for one in found if not isinstance(one, Night)],
@@ -96,7 +108,9 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
     scorers = "all" if options["scorers"] is None else tuple(s.strip() for s in options["scorers"].split(","))
     with count_progress("preparing") as show:
         progress = None if show is None else _counting(show, len(nights))
-        report = prepare(nights, store, spec, crop=crop, scorers=scorers, progress=progress, **given)
+        report = prepare(
+            nights, store, spec, crop=crop, scorers=scorers, derivations=derivations, progress=progress, **given
+        )
     _print(report, problems)
     usable = len(report.outcomes) - len(report.failed)
     ctx.exit(1 if not usable or (options["strict"] and (report.failed or problems)) else 0)

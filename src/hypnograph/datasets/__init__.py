@@ -29,6 +29,7 @@ from hypnograph.hypnogram_files import read_hypnogram
 from hypnograph.recording import Recording
 from hypnograph.remote_files import RemoteFolder
 from hypnograph.signal_files import read_recording
+from hypnograph.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,8 @@ class Night:
         Which night of the subject, where the names say so.
     disorder
         Where the names say so, in the dataset's own word, e.g. ``"nfle"``; ``"healthy"`` for controls.
+    stage_map
+        What names of stages in the scorings mean, where the field does not know them.
     """
 
     dataset: str
@@ -108,6 +111,7 @@ class Night:
     family: str = ""
     visit: str = ""
     disorder: str = ""
+    stage_map: tuple[tuple[str, Stage], ...] = ()
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -158,7 +162,7 @@ class Night:
 
         def read(night: Night, scoring: Scoring) -> Hypnogram:
             start = (recording or night.recording()).start
-            return read_hypnogram(scoring.path, recording_start=start)
+            return read_hypnogram(scoring.path, stage_map=dict(night.stage_map), recording_start=start)
 
         return cast(Hypnogram, _reader(self, "read_scoring", read)(self, found[0]))
 
@@ -178,7 +182,7 @@ class DatasetModule(Protocol):
 
     DATASETS: Mapping[str, Dataset]
 
-    def scan(self, name: str, folder: Path, **options: str) -> Iterator[Night | Problem]: ...
+    def scan(self, name: str, folder: Path, **options: Any) -> Iterator[Night | Problem]: ...
 
 
 @cache
@@ -211,7 +215,13 @@ def dataset_module(name: str) -> DatasetModule:
     return _modules()[name]
 
 
-def scan(name: str, folder: str | Path, **options: str) -> Iterator[Night | Problem]:
+def scan_options(name: str) -> tuple[str, ...]:
+    """Return the options of a dataset's own ``scan``."""
+    parameters = inspect.signature(dataset_module(name).scan).parameters.values()
+    return tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
+
+
+def scan(name: str, folder: str | Path, **options: str | Sequence[str]) -> Iterator[Night | Problem]:
     """Yield the nights of a dataset's folder and what cannot be used, one by one; only names are looked at.
 
     Parameters
@@ -231,14 +241,14 @@ def scan(name: str, folder: str | Path, **options: str) -> Iterator[Night | Prob
     module, folder = dataset_module(name), Path(folder)
     if not folder.is_dir():
         raise HypnographError(f"{folder}: no such folder; {name} lies in one with {module.DATASETS[name].layout}")
-    known = [p.name for p in inspect.signature(module.scan).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    known = scan_options(name)
     if unknown := [option for option in options if option not in known]:
         raise HypnographError(f"dataset {name} has no option {unknown[0]!r}. There are: {', '.join(known) or 'none'}")
     for found in module.scan(name, folder, **options):
         yield found.absolute() if isinstance(found, Night) else found
 
 
-def nights(name: str, folder: str | Path, **options: str) -> Iterator[Night]:
+def nights(name: str, folder: str | Path, **options: str | Sequence[str]) -> Iterator[Night]:
     """Yield the nights of a dataset's folder that are complete; `scan` gives the problems, too."""
     return (found for found in scan(name, folder, **options) if isinstance(found, Night))
 

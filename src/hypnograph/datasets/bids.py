@@ -10,11 +10,13 @@ subject: participants.tsv says who (column pid).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
 from hypnograph.remote_files import S3Bucket
+from hypnograph.stages import parse_stage_map
 
 DATASETS = {
     "bids": Dataset(
@@ -44,8 +46,22 @@ _NOT_RAW = {"sourcedata", "derivatives", "code", "stimuli"}
 _NAME = re.compile(r"(sub-[a-zA-Z0-9]+(?:_[a-zA-Z0-9]+-[a-zA-Z0-9]+)*)_(eeg|events|hypnogram)\.[a-z]+", re.IGNORECASE)
 
 
-def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
-    """Yield the nights; a subject is that of the name, of BOAS the person."""
+def scan(name: str, folder: Path, *, stage_map: Sequence[str] = ()) -> Iterator[Night | Problem]:
+    """Yield the nights; a subject is that of the name, of BOAS the person.
+
+    Parameters
+    ----------
+    name, folder
+        See `hypnograph.datasets.scan`.
+    stage_map
+        What names of stages mean: ``["Deep=N3", "A=UNSCORED"]``.
+
+    Raises
+    ------
+    HypnographError
+        If `stage_map` names no stage.
+    """
+    meanings = tuple(parse_stage_map(stage_map).items())
     found: dict[str, dict[str, Path]] = {"eeg": {}, "events": {}, "hypnogram": {}}
     for path in files_below(folder, (*_RECORDINGS, *_SCORINGS)):
         if _NOT_RAW & set(path.relative_to(folder).parts[:-1]):
@@ -65,7 +81,7 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
         people, problems = _people(folder)
         yield from problems
     for key in sorted(psgs.keys() & scorings.keys()):
-        yield _night(name, key, psgs[key], scorings[key], people)
+        yield replace(_night(name, key, psgs[key], scorings[key], people), stage_map=meanings)
     yield from unmatched(psgs, scorings, "scoring (_events.tsv)")
     yield from unmatched(scorings, psgs, "recording (_eeg)")
 

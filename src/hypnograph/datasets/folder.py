@@ -18,6 +18,7 @@ from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram_files import hypnogram_suffixes
 from hypnograph.signal_files import recording_suffixes
+from hypnograph.stages import parse_stage_map
 
 DATASETS = {
     "folder": Dataset(
@@ -41,7 +42,14 @@ _COMMON_ENDINGS = (".txt", ".csv", ".tsv", ".json", ".npy")
 
 
 def scan(
-    name: str, folder: Path, *, psg: str = "", scoring: str = "", subject: str = "", id: str = ""
+    name: str,
+    folder: Path,
+    *,
+    psg: str = "",
+    scoring: str = "",
+    subject: str = "",
+    id: str = "",
+    stage_map: Sequence[str] = (),
 ) -> Iterator[Night | Problem]:
     """Yield the nights of a folder.
 
@@ -56,12 +64,15 @@ def scan(
     subject, id
         Regular expressions, searched in a recording's path in the folder without its ending; the first group, or all
         that matches, is the subject and the night's id. Empty: the path itself.
+    stage_map
+        What names of stages mean: ``["Deep=N3", "A=UNSCORED"]``.
 
     Raises
     ------
     HypnographError
-        If `subject` or `id` is no regular expression.
+        If `subject` or `id` is no regular expression, or `stage_map` names no stage.
     """
+    meanings = tuple(parse_stage_map(stage_map).items())
     psgs = _recordings(folder, psg, scoring)
     partners = _partners(folder, psgs, _scorings(folder, scoring, psgs), all_certain=bool(scoring))
     seen: dict[str, Path] = {}
@@ -77,7 +88,7 @@ def scan(
         elif seen.setdefault(key, path) is not path:
             yield Problem(path, f"a second recording of night {key}, beside {seen[key].relative_to(folder)}")
         else:
-            yield Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings)
+            yield Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings, stage_map=meanings)
         yield from second
     for file in partners.get(None, []):
         yield Problem(file, "no recording, or more than one, in its folder or with its name")

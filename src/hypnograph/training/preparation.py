@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +56,8 @@ class Choices:
         Codes of those whose scorings are kept; ``"all"``: everyone's.
     max_derivations
         At most so many of each kind, the best; None: all.
+    derivations
+        By kind, the names of those that are taken where a night has them; of other kinds, those of the dataset.
     overwrite
         Prepare again what is there.
     resume
@@ -65,6 +67,7 @@ class Choices:
     crop: Crop | None = None
     scorers: Sequence[str] | Literal["all"] = "all"
     max_derivations: int | None = None
+    derivations: Mapping[ChannelKind, Sequence[str]] = field(default_factory=dict)
     overwrite: bool = False
     resume: bool = True
 
@@ -124,6 +127,7 @@ def prepare(
     crop: Crop | None = None,
     scorers: Sequence[str] | Literal["all"] = "all",
     max_derivations: int | None = None,
+    derivations: Mapping[ChannelKind, Sequence[str]] | None = None,
     dtype: SampleType | None = None,
     chunk_epochs: int | None = None,
     compress: bool | None = None,
@@ -143,7 +147,7 @@ def prepare(
         Processes on this computer; -1: one for each core.
     cluster
         Address of a Dask scheduler (extra ``cluster``); replaces `jobs`. Its workers must see the same files.
-    overwrite, resume, crop, scorers, max_derivations
+    overwrite, resume, crop, scorers, max_derivations, derivations
         See `Choices`.
     dtype, chunk_epochs, compress
         See `Storage`; None: as the store has it, or its default.
@@ -161,7 +165,7 @@ def prepare(
     OSError
         If the store cannot be written; what was prepared until then counts.
     """
-    choices = Choices(crop, scorers, max_derivations, overwrite, resume)
+    choices = Choices(crop, scorers, max_derivations, dict(derivations or {}), overwrite, resume)
     existing = find_store(address)
     layout: dict[str, Any] = {} if existing is None else asdict(existing.storage)
     wanted = {"dtype": dtype, "chunk_epochs": chunk_epochs, "compress": compress}
@@ -238,7 +242,7 @@ def _fingerprint(night: Night, choices: Choices) -> str:
     """Return a hash of what the night is made from: its files by size and time of change, and the choices."""
     files = [night.psg, *(scoring.path for scoring in night.scorings)]
     states = [(state.st_size, state.st_mtime_ns) for state in map(Path.stat, files)]
-    identity = (night.subject, night.family, night.visit, night.disorder, night.scorers)
+    identity = (night.subject, night.family, night.visit, night.disorder, night.scorers, night.stage_map)
     taken = {name: value for name, value in asdict(choices).items() if name not in ("overwrite", "resume")}
     return hashlib.sha256(json.dumps([states, identity, taken]).encode()).hexdigest()
 
@@ -246,7 +250,8 @@ def _fingerprint(night: Night, choices: Choices) -> str:
 def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals, NDArray[np.int8]]:
     spec = store.spec
     recording = night.recording()
-    chosen, doubts = choose(recording, spec.kinds, dataset(night.dataset).derivations, choices.max_derivations)
+    preferred = dataset(night.dataset).derivations
+    chosen, doubts = choose(recording, spec.kinds, preferred, choices.max_derivations, named=choices.derivations)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         prepared, rates, warnings = _prepare_soon(pool, recording, chosen, spec, store.storage.dtype)
         scorings = _scorings(night, recording, choices.scorers)
@@ -298,8 +303,10 @@ def choose(
     kinds: Sequence[ChannelKind],
     preferred: Mapping[ChannelKind, Sequence[str]],
     most: int | None = None,
+    *,
+    named: Mapping[ChannelKind, Sequence[str]] | None = None,
 ) -> tuple[list[Derivation], tuple[str, ...]]:
-    """Choose the derivations of a night: of each kind those that its dataset names, else all usable ones.
+    """Choose the derivations of a night: of each kind those that were named, those of its dataset, or all usable ones.
 
     Parameters
     ----------
@@ -311,6 +318,8 @@ def choose(
         Common names by kind, e.g. of `Dataset.derivations`; those that the recording lacks are left out.
     most
         At most so many of each kind; None: all.
+    named
+        Names by kind that a person gave; no others are taken instead.
 
     Returns
     -------
@@ -325,6 +334,9 @@ def choose(
     chosen: list[Derivation] = []
     notes: tuple[str, ...] = ()
     for kind in kinds:
+        if wanted := (named or {}).get(kind):
+            chosen += _those_named(recording, kind, wanted)[:most]
+            continue
         names = preferred.get(kind, ())
         found = tuple(dict.fromkeys(d for name in names for d in _named(recording, kind, name)))
         if names and not found:
@@ -333,6 +345,16 @@ def choose(
             found = choose_derivations(recording, kinds=(kind,), required=(kind,)).of(kind)
         chosen += found[:most]
     return chosen, notes
+
+
+def _those_named(recording: Recording, kind: ChannelKind, names: Sequence[str]) -> list[Derivation]:
+    found = list(dict.fromkeys(d for name in names for d in _named(recording, kind, name)))
+    if not found:
+        present = ", ".join(signal.label for signal in recording.signals) or "none"
+        raise MissingChannelError(
+            f"no {kind} derivation {' or '.join(names)} in this recording; its signals: {present}"
+        )
+    return found
 
 
 def _named(recording: Recording, kind: ChannelKind, name: str) -> tuple[Derivation, ...]:
