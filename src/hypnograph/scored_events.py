@@ -1,6 +1,7 @@
 """From scored stretches of time, as files give them, to a hypnogram: the length of an epoch, the grid, the votes."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -13,8 +14,10 @@ from hypnograph.errors import UnreadableFileError
 from hypnograph.hypnogram import DEFAULT_EPOCH_S, MAX_EPOCHS, Hypnogram
 from hypnograph.stages import AASM_5, Stage, StageScheme, stages_from_codes, stages_from_names
 
-MAX_DURATION_S = 31 * 86400.0
+_DAY_S, _HALF_DAY_S = 86400.0, 43200.0
+MAX_DURATION_S = 31 * _DAY_S
 MIN_EPOCH_S = 1e-3
+_CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)(?:[:.](\d\d(?:[.,]\d+)?))?(?: ?([aApP])\.?[mM]\.?)?")
 # Epochs with two stages: up to this share they are jitter, beyond it there are two scorings in one file.
 _MAX_CONTRADICTIONS = 0.05
 
@@ -25,6 +28,36 @@ class ScoredEvent(NamedTuple):
     onset_s: float
     duration_s: float | None
     name: str
+
+
+def clock_seconds(text: str) -> float | None:
+    """Return the seconds from midnight to 22:10, 22:10:30.5, 22.10.30 or 10:10:30 PM; None for anything else."""
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None:
+        return None
+    hours, minutes, seconds = int(match[1]), int(match[2]), float((match[3] or "0").replace(",", "."))
+    if match[4]:
+        hours = hours % 12 + (12 if match[4] in "pP" else 0)
+    return hours * 3600 + minutes * 60 + seconds if hours <= 24 and minutes <= 59 and seconds < 60 else None
+
+
+def since_first(clock_s: Sequence[float]) -> list[float]:
+    """Return the seconds from the first of some clock times on, which run on past midnight."""
+    passed: list[float] = []
+    for seconds in clock_s:
+        onset = seconds - clock_s[0]
+        before = passed[-1] if passed else 0.0
+        if onset < before - _HALF_DAY_S:
+            onset += _DAY_S * round((before - onset) / _DAY_S)
+        passed.append(onset)
+    return passed
+
+
+def nearest_day(clock_s: float, recording_start: datetime) -> datetime:
+    """Return the day's time that is nearest to the start of a recording."""
+    midnight = datetime.combine(recording_start.date(), datetime.min.time())
+    times = [midnight + timedelta(days=days, seconds=clock_s) for days in (-1, 0, 1)]
+    return min(times, key=lambda time: abs(time - recording_start.replace(tzinfo=None)))
 
 
 def hypnogram_of_list(

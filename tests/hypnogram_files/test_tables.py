@@ -61,6 +61,34 @@ class TestTsv:
 
 
 class TestCsv:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "time,stage\n22:10:00,W\n22:10:30,W\n22:11:00,N1\n22:12:00,N2\n",
+            "Clock;Stage\n22:10;W\n22:10:30;W\n22:11;N1\n22:12;N2\n",
+            "start,stage\n10:10:00 PM,W\n10:10:30 PM,W\n10:11:00 PM,N1\n10:12:00 PM,N2\n",
+            "Epoch,Time,Stage\n21,22:10:00,W\n22,22:10:30,W\n23,22:11:00,N1\n25,22:12:00,N2\n",
+            "onset,stage\n2026-01-05T22:10,W\n2026-01-05T22:10:30,W\n2026-01-05T22:11,N1\n2026-01-05T22:12,N2\n",
+            "time,stage\n600,W\n630,W\n660,N1\n720,N2\n",
+        ],
+    )
+    def test_rows_lie_where_their_times_say(self, read, text: str) -> None:
+        """The recording begins at 22:00; ten minutes later the scoring does, and one epoch is not there."""
+        start = datetime(2026, 1, 5, 22)
+        hypnogram = read("n.csv", text, recording_start=start).align(start, 25)
+        assert hypnogram.names == ["UNSCORED"] * 20 + ["W", "W", "N1", "UNSCORED", "N2"]
+
+    def test_clock_times_run_on_past_midnight_and_are_of_the_nearest_day(self, read) -> None:
+        text = "time,stage\n23:59:30,W\n00:00:00,N1\n00:00:30,N2\n"
+        hypnogram = read("n.csv", text, recording_start=datetime(2026, 1, 6, 0, 0, 10))
+        assert (hypnogram.start, hypnogram.names) == (datetime(2026, 1, 5, 23, 59, 30), ["W", "N1", "N2"])
+        assert read("n.csv", text).start is None
+
+    @pytest.mark.parametrize("times", [("soon", "later"), ("22:00:00", "late"), ("0", "0.5"), ("25:00", "26:00")])
+    def test_times_that_are_not_understood_are_refused(self, read, times: tuple[str, str]) -> None:
+        with pytest.raises(UnreadableFileError, match=r"the column 'time' has '[^']+'; expected seconds, hh:mm:ss"):
+            read("n.csv", f"time,stage\n{times[0]},W\n{times[1]},N1\n")
+
     def test_probabilities_confidence_and_entropy_are_columns(self, tmp_path: Path) -> None:
         density = Hypnodensity(np.array([[0.5, 0.5, 0, 0, 0], [np.nan] * 5, [0, 0, 0, 0, 1.0]]))
         write_hypnogram(density.argmax(), tmp_path / "n.csv", hypnodensity=density)

@@ -13,7 +13,7 @@ from pathlib import Path
 from hypnograph.errors import UnreadableFileError
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.hypnogram_files import decode, number, read_lines
-from hypnograph.scored_events import ScoredEvent, hypnogram_of_events
+from hypnograph.scored_events import ScoredEvent, clock_seconds, hypnogram_of_events, nearest_day, since_first
 from hypnograph.stages import Stage
 
 NAME = "CAP Sleep Database text"
@@ -38,36 +38,26 @@ def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: dat
         raise UnreadableFileError("the line 'Sleep Stage … Time [hh:mm:ss] … Event … Duration[s]' is missing")
     names = [re.sub(r"[\s\[].*$", "", name.strip().lower()) for name in lines[above].split("\t")]
     stage, time, event, duration = (names.index(name) for name in ("sleep", "time", "event", "duration"))
-    epochs: list[ScoredEvent] = []
-    first_s, before_s = None, 0.0
-    for line in lines[above + 1 :]:
-        fields = [field.strip() for field in line.split("\t")]
-        if len(fields) <= max(time, event) or not fields[event].upper().startswith("SLEEP"):
-            continue
-        clock_s = _clock_s(fields[time])
-        first_s = clock_s if first_s is None else first_s
-        onset_s = clock_s - first_s
-        if onset_s < before_s - 43200:  # past a midnight
-            onset_s += 86400 * round((before_s - onset_s) / 86400)
-        before_s = onset_s
-        length_s = number(fields[duration], "a duration") if len(fields) > duration else None
-        epochs.append(ScoredEvent(onset_s, length_s, fields[stage] or fields[event]))
-    start = None if first_s is None else _start(lines[:above], first_s, recording_start)
+    rows = [[field.strip() for field in line.split("\t")] for line in lines[above + 1 :]]
+    rows = [row for row in rows if len(row) > max(time, event) and row[event].upper().startswith("SLEEP")]
+    clock_s = [_clock_s(row[time]) for row in rows]
+    lengths = [number(row[duration], "a duration") if len(row) > duration else None for row in rows]
+    names = [row[stage] or row[event] for row in rows]
+    epochs = [ScoredEvent(*epoch) for epoch in zip(since_first(clock_s), lengths, names, strict=True)]
+    start = _start(lines[:above], clock_s[0], recording_start) if rows else None
     return hypnogram_of_events(epochs, stage_map=stage_map, start=start)
 
 
 def _clock_s(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,2})[:.](\d\d)[:.](\d\d(?:\.\d+)?)", text)
-    if match is None or int(match[1]) > 24 or int(match[2]) > 59 or float(match[3]) >= 60:
+    seconds = clock_seconds(text)
+    if seconds is None or len(re.findall(r"\d+", text)) < 3:
         raise UnreadableFileError(f"a time is {text[:30]!r}; expected hh:mm:ss or hh.mm.ss")
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+    return seconds
 
 
 def _start(header: list[str], clock_s: float, recording_start: datetime | None) -> datetime:
     if recording_start is not None:
-        midnight = datetime.combine(recording_start.date(), datetime.min.time())
-        begins = [midnight + timedelta(days=days, seconds=clock_s) for days in (-1, 0, 1)]
-        return min(begins, key=lambda begin: abs(begin - recording_start.replace(tzinfo=None)))
+        return nearest_day(clock_s, recording_start)
     dates = [
         m for line in header if (m := re.match(r"(?i)recording date:?\s*(\d{1,2})[./-](\d{1,2})[./-](\d{4})", line))
     ]

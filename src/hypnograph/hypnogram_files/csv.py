@@ -1,22 +1,31 @@
 """Tables with a column of stages: hypnograph's own csv with probabilities, and other people's.
 
 A table is of this format if its first line names, between commas, semicolons or tabs, a column of stages. Columns of
-onsets and durations (seconds) or of epoch numbers are used where present; else each row is the next epoch of 30 s.
-Integers are read by the rule of `stages_from_codes`.
+onsets (seconds, clock times, or dates with times), durations (seconds) or epoch numbers are used where present; else
+each row is the next epoch of 30 s. Integers are read by the rule of `stages_from_codes`.
 """
 
 import csv
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hypnograph.errors import UnreadableFileError
 from hypnograph.hypnogram import DEFAULT_EPOCH_S, Hypnodensity, Hypnogram
 from hypnograph.hypnogram_files import decode, number, number_text, onset_texts, read_lines
-from hypnograph.scored_events import ScoredEvent, hypnogram_of_events, hypnogram_of_list
+from hypnograph.scored_events import (
+    ScoredEvent,
+    clock_seconds,
+    hypnogram_of_events,
+    hypnogram_of_list,
+    nearest_day,
+    since_first,
+)
 from hypnograph.stages import SCHEMES, Stage
 
 NAME = "table with a column of stages"
@@ -26,6 +35,8 @@ _STAGES = (
     *("stage", "stages", "sleep_stage", "sleep stage", "sleepstage", "user-defined stage", "stade", "schlafstadium"),
     *("hypnogram", "hypno", "label", "labels", "score", "scoring"),
 )
+_TIMES = ("time", "clock", "clock time", "clock_time", "start time", "start_time", "begin", "time [hh:mm:ss]")
+_NUMBER = re.compile(r"-?[\d.]+(?:[eE][-+]?\d+)?")
 _ONSETS, _DURATIONS = ("onset_s", "onset", "start_s", "start_sec", "start"), ("duration_s", "duration")
 
 
@@ -60,45 +71,75 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: datetime | None) -> Hypnogram:
-    """Read the stages; a column "time" in ISO format gives the start."""
+    """Read the stages; clock times without a date are of the day nearest to `recording_start`."""
     header, rows = _table(path)
     names = [name.lower() for name in header]
     stage = _column(names, _STAGES)
     if stage is None:
         raise UnreadableFileError(f"its columns are {', '.join(names)[:200]}; none is called {', '.join(_STAGES)}")
     stages = [row[stage] or "-1" for row in rows]
-    onsets, epoch_s = _grid(names, rows)
-    start = _start(names, rows, onsets) or recording_start
-    if onsets is None:
-        return hypnogram_of_list(stages, stage_map, start, epoch_s or DEFAULT_EPOCH_S)
+    grid = _grid(names, rows, recording_start)
+    if grid.onsets is None:
+        return hypnogram_of_list(stages, stage_map, grid.start, grid.epoch_s or DEFAULT_EPOCH_S)
     duration = _column(names, _DURATIONS)
-    durations = [epoch_s if duration is None else number(row[duration], "a duration") for row in rows]
-    events = [ScoredEvent(*event) for event in zip(onsets, durations, stages, strict=True)]
-    return hypnogram_of_events(events, stage_map=stage_map, start=start, epoch_s=epoch_s)
+    durations = [grid.epoch_s if duration is None else number(row[duration], "a duration") for row in rows]
+    events = [ScoredEvent(*event) for event in zip(grid.onsets, durations, stages, strict=True)]
+    return hypnogram_of_events(events, stage_map=stage_map, start=grid.start, epoch_s=grid.epoch_s)
 
 
-def _grid(names: list[str], rows: list[list[str]]) -> tuple[list[float] | None, float | None]:
-    """Return the onsets, None where rows are consecutive epochs; and the length of an epoch where all rows have one."""
-    onset, duration, epoch = _column(names, _ONSETS), _column(names, _DURATIONS), _column(names, ("epoch",))
+class _Grid(NamedTuple):
+    """Onsets of the rows (s), None where they are consecutive epochs; the length of all epochs (s); when 0 s is."""
+
+    onsets: list[float] | None
+    epoch_s: float | None
+    start: datetime | None
+
+
+def _grid(names: list[str], rows: list[list[str]], recording_start: datetime | None) -> _Grid:
+    duration, epoch = _column(names, _DURATIONS), _column(names, ("epoch",))
     lengths = {row[duration] for row in rows} if duration is not None else set()
     epoch_s = number(next(iter(lengths)), "a duration") if len(lengths) == 1 else None
-    if onset is not None and rows and re.fullmatch(r"-?[\d.]+(?:[eE][-+]?\d+)?", rows[0][onset]):
-        return [number(row[onset], "an onset") for row in rows], epoch_s
+    onset, time = _column(names, _ONSETS), _column(names, _TIMES)
+    if onset is not None and rows and _NUMBER.fullmatch(rows[0][onset]):
+        onsets = [number(row[onset], "an onset") for row in rows]
+        begun = None if time is None else _date(rows[0][time])
+        return _Grid(onsets, epoch_s, begun - timedelta(seconds=onsets[0]) if begun else recording_start)
+    column = time if onset is None else onset
+    if column is not None and rows and rows[0][column]:
+        onsets, start = _timed([row[column] for row in rows], names[column], recording_start)
+        return _Grid(onsets, epoch_s, start)
     if epoch is not None and rows:
         numbers = [number(row[epoch], "an epoch") for row in rows]
         epoch_s = epoch_s or DEFAULT_EPOCH_S
-        return [(n - min(1.0, numbers[0])) * epoch_s for n in numbers], epoch_s
-    return None, epoch_s
+        return _Grid([(n - min(1.0, numbers[0])) * epoch_s for n in numbers], epoch_s, recording_start)
+    return _Grid(None, epoch_s, recording_start)
 
 
-def _start(names: list[str], rows: list[list[str]], onsets: list[float] | None) -> datetime | None:
-    time = _column(names, ("time",))
-    if time is None or not rows:
-        return None
+def _timed(texts: list[str], column: str, recording_start: datetime | None) -> tuple[list[float], datetime | None]:
+    """Return the onsets of rows that say when they begin, and when 0 s is."""
+    if (first := _date(texts[0])) is not None:
+        dates = [_date(text) for text in texts]
+        if None not in dates:
+            return [(date - first).total_seconds() for date in dates if date], first
+    clock_s = [clock_seconds(text) for text in texts]
+    if None not in clock_s:
+        times = [seconds for seconds in clock_s if seconds is not None]
+        start = None if recording_start is None else nearest_day(times[0], recording_start)
+        return since_first(times), start
+    if all(map(_NUMBER.fullmatch, texts)):
+        seconds = [float(text) for text in texts]
+        if len(seconds) < 2 or min(after - before for before, after in pairwise(seconds)) >= 1:
+            return seconds, recording_start
+    unknown = next((text for text in texts if clock_seconds(text) is None), texts[0])
+    raise UnreadableFileError(
+        f"the column {column!r} has {unknown[:40]!r}; expected seconds, hh:mm:ss, or a date with a time"
+    )
+
+
+def _date(text: str) -> datetime | None:
     try:
-        first = datetime.fromisoformat(rows[0][time])
-        return first.replace(tzinfo=None) - timedelta(seconds=onsets[0] if onsets else 0)
-    except (ValueError, OverflowError):
+        return datetime.fromisoformat(text).replace(tzinfo=None) if not text.isdigit() else None
+    except ValueError:
         return None
 
 
@@ -110,14 +151,13 @@ def read_hypnodensity(path: Path) -> Hypnodensity | None:
     if scheme is None:
         return None
     names = [name.lower() for name in header]
-    onsets, epoch_s = _grid(names, rows)
+    grid = _grid(names, rows, None)
     values = [[row[places[label]] for label in scheme.labels] for row in rows]
     try:
         probabilities = np.array([[float(v or "nan") for v in row] for row in values]).reshape(-1, scheme.n_stages)
     except ValueError as error:
         raise UnreadableFileError(f"a probability is not a number: {error}") from error
-    start = _start(names, rows, onsets)
-    return Hypnodensity(probabilities, epoch_s=epoch_s or DEFAULT_EPOCH_S, start=start, scheme=scheme)
+    return Hypnodensity(probabilities, epoch_s=grid.epoch_s or DEFAULT_EPOCH_S, start=grid.start, scheme=scheme)
 
 
 def write(path: Path, hypnogram: Hypnogram, hypnodensity: Hypnodensity | None) -> None:
