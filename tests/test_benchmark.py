@@ -196,7 +196,7 @@ class TestSplits:
     def test_each_subject_is_tested_once_and_trains_nothing_there(self, comparison: Comparison, out: Path) -> None:
         splits = [read_split(path) for path in sorted((out / "splits").glob("*.json"))]
         tested = [subject for split in splits for subject in split.test]
-        assert sorted(tested) == [f"sleep-edf-20/SC40{n}" for n in range(7)]
+        assert sorted(tested) == [f"sleep-edf-sc/SC40{n}" for n in range(7)]
         for number, split in enumerate(splits, start=1):
             fold = out / "stagers" / "tiny" / f"fold-{number:03d}"
             assert read_split(fold / "split.json") == split
@@ -217,7 +217,7 @@ class TestSplits:
         assert {n.subject for n in found.stagers[0].evaluation.nights} == set(read_split(first).test)
 
     def test_splits_of_other_people_are_refused(self, nights: list[Night], out: Path, tmp_path: Path) -> None:
-        strangers = [replace(night, dataset="sleep-edf-sc") for night in nights[:2]]
+        strangers = [replace(night, dataset="sleep-edf-st") for night in nights[:2]]
         with pytest.raises(HypnographError, match="the splits test none of these nights' subjects"):
             benchmark(strangers, {"exact": Listener()}, tmp_path, folds=out / "splits")
 

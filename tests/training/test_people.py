@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hypnograph.cli import hypnograph
+from hypnograph.datasets import Night, Problem
 from hypnograph.errors import HypnographError
 from hypnograph.training.people import PUBLISHED, Person, draw_folds, draw_fractions, people, people_of
 from hypnograph.training.recipes import parse_recipe
@@ -56,6 +57,31 @@ class TestWho:
         assert of_folder == people([str(tmp_path / "store")])
         assert len(of_folder) == 2
         assert people([source, source]) == of_folder
+
+    def test_one_person_is_one_in_all_datasets_that_have_them(self, tmp_path: Path) -> None:
+        """Who came to both visits of SHHS, or is among the first 20 of Sleep-EDF, is one."""
+        for visit in (1, 2):
+            for number in range(200_001, 200_009):
+                place = tmp_path / f"shhs{visit}-{number}"
+                write_psg(tmp_path / "shhs" / f"{place.name}.edf", ("EEG",), sample_rate=64.0)
+                (tmp_path / "shhs" / f"{place.name}-nsrr.xml").write_text("<PSGAnnotation/>")
+        visits = [f"{name}={tmp_path / 'shhs'}" for name in ("shhs1", "shhs2")]
+        everyone = people(visits)
+        assert [person.id for person in everyone] == [f"shhs/{number}" for number in range(200_001, 200_009)]
+        split = draw_fractions(everyone, validation=0.25, test=0.25, seed=1)
+        assert sum(len(part) for part in parts_of(split).values()) == 8
+        nights = [Night(dataset="sleep-edf-20", id="SC4001", subject="SC400", psg=tmp_path)]
+        assert [night.person for night in nights] == ["sleep-edf-sc/SC400"]
+
+    def test_ones_own_folder_needs_the_subjects_pattern_and_its_problems_are_told(self, tmp_path: Path) -> None:
+        for name in ("P1_a", "P1_b", "P2_a"):
+            write_psg(tmp_path / f"{name}.edf", ("C4-M1",), sample_rate=64.0)
+            write_scoring(tmp_path / f"{name}-Hypnogram.edf")
+        write_psg(tmp_path / "P3_a.edf", ("C4-M1",), sample_rate=64.0)
+        told: list[Problem] = []
+        found = people([f"folder={tmp_path}"], {"subject": r"P\d"}, told.append)
+        assert [person.id for person in found] == ["folder/P1", "folder/P2"]
+        assert [problem.path.name for problem in told] == ["P3_a.edf"]
 
     def test_family_and_disorder_come_from_the_nights(self, store: Store) -> None:
         entries = [{"family": "F1", "disorder": "insomnia"}, {"family": "F1", "disorder": ""}, {}]

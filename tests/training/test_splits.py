@@ -116,6 +116,18 @@ def test_disorders_are_balanced_over_the_folds_to_within_one_subject(strata: lis
         assert spread([sum(disorder[s] == name for s in fold.test) for fold in folds]) <= 1
 
 
+@given(strata=st.lists(st.sampled_from(["healthy", "OSA", "RBD"]), min_size=12, max_size=80), seed=st.integers(0, 9))
+def test_each_part_of_one_split_has_its_share_of_each_disorder(strata: list[str], seed: int) -> None:
+    subjects = cohort(len(strata))
+    disorder = dict(zip(subjects, strata, strict=True))
+    split = fixed_fractions(subjects, validation=0.2, test=0.3, seed=seed, strata=disorder)
+    for part in (split.train, split.validation, split.test):
+        for name in set(strata):
+            share = strata.count(name) * len(part) / len(strata)
+            assert abs(sum(disorder[s] == name for s in part) - share) < 2
+    assert "strata balanced" in split.rule
+
+
 def test_disorders_are_balanced_before_sizes_where_families_force_a_choice() -> None:
     groups = dict(zip("abcdef", "XXXYYZ", strict=True))
     strata = dict(zip("abcdef", ["healthy"] * 3 + ["OSA"] * 3, strict=True))

@@ -41,7 +41,7 @@ class Reference:
     @property
     def person(self) -> str:
         """``"dataset/subject"``."""
-        return f"{self.night.dataset}/{self.night.subject}"
+        return self.night.person
 
     @property
     def n_epochs(self) -> int:

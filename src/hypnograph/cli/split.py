@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hypnograph.cli._sources import data_options, misplaced, taken_from
 from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
+    from hypnograph.training.people import Person
     from hypnograph.training.splits import Split
 
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 @click.option("--max-validation", type=click.IntRange(min=0), metavar="N", help="Validation subjects at most.")
 @click.option("--max-test", type=click.IntRange(min=0), metavar="N", help="Test subjects at most.")
 @click.option("--usleep", is_flag=True, help="U-Sleep's rule: 10 % (at most 50) validate, 15 % (at most 100) test.")
-@click.option("--by-disorder", is_flag=True, help="Spread each disorder evenly over the folds.")
+@click.option("--by-disorder", is_flag=True, help="Spread each disorder evenly over the folds, or over the parts.")
+@data_options
 @click.option("--seed", default=1, show_default=True, help="Of the draw.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def command(
@@ -37,6 +40,7 @@ def command(
     by_disorder: bool,
     seed: int,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Part the subjects of SOURCE into train, validation and test, and write OUT.
 
@@ -50,7 +54,7 @@ def command(
       hypnograph split sleep-edf-sc=data/sc dcsm=data/dcsm split.json --usleep
       hypnograph split store splits/ --folds 10
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.training.people import PUBLISHED, draw_folds, draw_fractions, people
+    from hypnograph.training.people import PUBLISHED, draw_folds, draw_fractions
     from hypnograph.training.splits import U_SLEEP
 
     caps = {"--max-validation": max_validation, "--max-test": max_test}
@@ -58,10 +62,10 @@ def command(
         shares = {"--validation": validation, "--test": test}
         _leave_out("--usleep has shares of its own", {"--folds": folds} | shares | caps)
     if folds is None:
-        _leave_out("--by-disorder is for --folds", {"--by-disorder": by_disorder or None})
         own = {"validation": 0.2 if validation is None else validation, "test": 0.2 if test is None else test}
         rule: Any = U_SLEEP if usleep else own | {"max_validation": max_validation, "max_test": max_test}
-        _write([draw_fractions(people(sources), seed=seed, **rule)], [out], overwrite=overwrite)
+        split = draw_fractions(_everyone(sources, options), seed=seed, by_disorder=by_disorder, **rule)
+        _write([split], [out], overwrite=overwrite)
         return
     _leave_out("--folds test everybody once", {"--test": test} | caps)
     if not folds.isdecimal():
@@ -70,8 +74,26 @@ def command(
         _leave_out(f"--folds {folds} are as published", {"--validation": validation})
     share = 0.1 if validation is None else validation
     k = int(folds) if folds.isdecimal() else folds
-    splits = draw_folds(people(sources), k, validation=share, seed=seed, by_disorder=by_disorder)
+    splits = draw_folds(_everyone(sources, options), k, validation=share, seed=seed, by_disorder=by_disorder)
     _write(splits, _fold_files(out, len(splits), overwrite=overwrite), overwrite=overwrite)
+
+
+def _everyone(sources: tuple[str, ...], options: dict[str, Any]) -> "list[Person]":
+    """Return the subjects; what cannot be used is said: families that are not known could be parted."""
+    from hypnograph.training.people import data_folder, people
+
+    of_data = taken_from(options)
+    folders = [data_folder(source) for source in sources if "=" in source and "://" not in source]
+    if wrong := misplaced(folders, of_data):
+        raise HypnographError(wrong)
+    everyone = people(sources, of_data, lambda problem: click.secho(f"problem: {problem}", fg="yellow", err=True))
+    if any(name == "folder" for name, _ in folders) and "subject" not in of_data:
+        click.secho(
+            "note: each night of a folder counts as a subject of its own; where somebody slept several, --subject "
+            "REGEX finds the person in a path",
+            err=True,
+        )
+    return everyone
 
 
 def _leave_out(reason: str, options: dict[str, Any]) -> None:

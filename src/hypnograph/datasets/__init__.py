@@ -57,6 +57,8 @@ class Dataset:
         all usable ones are taken.
     remote
         Where its files can be downloaded without an account; None: they cannot.
+    people
+        The dataset whose subjects these are, where several have the same ones; empty: its own.
     """
 
     title: str
@@ -68,6 +70,7 @@ class Dataset:
     labels: Mapping[str, str] = field(default_factory=dict)
     derivations: Mapping[ChannelKind, tuple[str, ...]] = field(default_factory=dict)
     remote: RemoteFolder | None = None
+    people: str = ""
 
 
 class Scoring(NamedTuple):
@@ -116,6 +119,16 @@ class Night:
     @property
     def scorers(self) -> tuple[str, ...]:
         return tuple(scoring.scorer for scoring in self.scorings)
+
+    @property
+    def person(self) -> str:
+        """``"dataset/subject"``: what splits are made of; one person is one, whatever dataset a night is taken from."""
+        return f"{dataset(self.dataset).people or self.dataset}/{self.subject}"
+
+    @property
+    def kin(self) -> str:
+        """The family of `person`, or the person alone."""
+        return f"{dataset(self.dataset).people or self.dataset}/{self.family or self.subject}"
 
     def absolute(self) -> "Night":
         """Return the night with absolute paths: another process may work in another folder."""

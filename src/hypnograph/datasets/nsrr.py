@@ -11,6 +11,7 @@ An account at sleepdata.org is needed, so there is nothing to download from here
 import csv
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +110,8 @@ def _dataset(
 
 
 def _shhs(name: str, part: str) -> Dataset:
-    return _dataset(name, f"Sleep Heart Health Study, {part}", "ghy8-ks59", _SHHS_SAMPLED, _SHHS_LABELS)
+    of_it = _dataset(name, f"Sleep Heart Health Study, {part}", "ghy8-ks59", _SHHS_SAMPLED, _SHHS_LABELS)
+    return replace(of_it, people="shhs")  # who came twice is one subject
 
 
 DATASETS = {

@@ -17,7 +17,7 @@ from hypnograph.remote_files import PhysioNet
 _DERIVATIONS = {ChannelKind.EEG: ("Fpz-Cz", "Pz-Oz"), ChannelKind.EOG: ("EOG horizontal",)}
 
 
-def _dataset(title: str, layout: str, remote: PhysioNet) -> Dataset:
+def _dataset(title: str, layout: str, remote: PhysioNet, people: str = "") -> Dataset:
     return Dataset(
         title=title,
         licence="ODC-By 1.0",
@@ -26,6 +26,7 @@ def _dataset(title: str, layout: str, remote: PhysioNet) -> Dataset:
         layout=layout,
         derivations=_DERIVATIONS,
         remote=remote,
+        people=people,
     )
 
 
@@ -41,6 +42,7 @@ DATASETS = {
         "Sleep-EDF, sleep cassette, subjects 0 to 19",
         _SC_LAYOUT,
         PhysioNet(_PROJECT, "sleep-cassette", r"SC4[01]\d{2}[A-Z][A-Z0-9]-(PSG|Hypnogram)\.edf"),
+        people="sleep-edf-sc",
     ),
 }
 

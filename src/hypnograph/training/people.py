@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from hypnograph.datasets import Night, dataset, nights
+from hypnograph.datasets import Night, Problem, dataset, scan, scan_options
 from hypnograph.errors import HypnographError
 from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.splits import (
@@ -56,13 +56,19 @@ def data_folder(source: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def people(sources: Iterable[str]) -> list[Person]:
+def people(
+    sources: Iterable[str], options: Mapping[str, Any] | None = None, report: Callable[[Problem], None] | None = None
+) -> list[Person]:
     """Return the subjects of stores and folders.
 
     Parameters
     ----------
     sources
         Addresses of stores, and ``DATASET=FOLDER``.
+    options
+        For the datasets that take them, e.g. ``{"subject": "P[0-9]+"}`` for ``folder``; see `hypnograph.datasets.scan`.
+    report
+        Is told what cannot be used.
 
     Raises
     ------
@@ -72,8 +78,7 @@ def people(sources: Iterable[str]) -> list[Person]:
     found: dict[str, Person] = {}
     for source in sources:
         if "=" in source and "://" not in source:
-            name, folder = data_folder(source)
-            everyone = [person_of(night) for night in nights(name, folder)]
+            everyone = _people_in(*data_folder(source), options or {}, report)
         else:
             everyone = people_of(open_store(source))
         found |= {person.id: person for person in everyone}
@@ -82,15 +87,27 @@ def people(sources: Iterable[str]) -> list[Person]:
     return [found[key] for key in sorted(found)]
 
 
+def _people_in(
+    name: str, folder: Path, options: Mapping[str, Any], report: Callable[[Problem], None] | None
+) -> list[Person]:
+    known = scan_options(name)
+    everyone = []
+    for found in scan(name, folder, **{option: value for option, value in options.items() if option in known}):
+        if isinstance(found, Night):
+            everyone.append(person_of(found))
+        elif report is not None:
+            report(found)
+    return everyone
+
+
 def people_of(store: Store) -> list[Person]:
-    """Return the subjects of a store."""
-    return [person_of(night) for night in store.nights]
+    """Return the subjects of a store, each once."""
+    return list({night.person: person_of(night) for night in reversed(store.nights)}.values())[::-1]
 
 
 def person_of(night: Night | PreparedNight) -> Person:
     """Return whose night it is."""
-    family = f"{night.dataset}/{night.family or night.subject}"
-    return Person(f"{night.dataset}/{night.subject}", night.dataset, family, night.disorder)
+    return Person(night.person, night.dataset, night.kin, night.disorder)
 
 
 def draw_fractions(
@@ -101,8 +118,13 @@ def draw_fractions(
     max_validation: int | None = None,
     max_test: int | None = None,
     seed: int,
+    by_disorder: bool = False,
 ) -> Split:
-    """Draw one split: the fractions and their caps hold in each dataset, as U-Sleep has it; families stay together."""
+    """Draw one split: the fractions and their caps hold in each dataset, as U-Sleep has it; families stay together.
+
+    With `by_disorder`, each part has its share of each disorder.
+    """
+    _check_disorders(everyone, by_disorder)
     parts = []
     for name in sorted({person.dataset for person in everyone}):
         of_it = [person for person in everyone if person.dataset == name]
@@ -114,6 +136,7 @@ def draw_fractions(
             max_test=max_test,
             seed=seed,
             groups={person.id: person.family for person in of_it},
+            strata=_strata(of_it, by_disorder),
         )
         parts.append(part)
     if len(parts) == 1:
@@ -161,12 +184,16 @@ def draw_folds(
         return leave_one_out(ids, validation=validation, seed=seed, groups=groups)
     if isinstance(folds, str):
         raise HypnographError(f"no folds {folds!r}: give a number, 'leave-one-out', or one of {', '.join(PUBLISHED)}")
+    _check_disorders(everyone, by_disorder)
     strata = _strata(everyone, by_disorder)
     return k_fold(ids, folds, validation=validation, seed=seed, groups=groups, strata=strata)
 
 
 def _strata(everyone: Sequence[Person], by_disorder: bool) -> Mapping[str, str] | None:
-    if by_disorder and not any(person.disorder for person in everyone):
-        raise HypnographError("no disorder is known of these subjects; leave --by-disorder out")
     strata = {p.id: f"{p.dataset} {p.disorder}" if by_disorder else p.dataset for p in everyone}
     return strata if len(set(strata.values())) > 1 else None
+
+
+def _check_disorders(everyone: Sequence[Person], by_disorder: bool) -> None:
+    if by_disorder and not any(person.disorder for person in everyone):
+        raise HypnographError("no disorder is known of these subjects; leave --by-disorder out")

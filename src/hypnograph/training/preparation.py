@@ -193,8 +193,8 @@ def _unique(nights: Iterable[Night], outcomes: list[PreparedOutcome]) -> Iterato
     for night in nights:
         key = f"{night.dataset}/{night.id}"
         if key in seen:
-            person = f"{night.dataset}/{night.subject}"
-            outcomes.append(PreparedOutcome(key, person, "failed", "there is another night of this name; only one is"))
+            problem = "there is another night of this name; only one is"
+            outcomes.append(PreparedOutcome(key, night.person, "failed", problem))
         else:
             seen.add(key)
             yield night
@@ -219,7 +219,7 @@ def prepare_night(night: Night, store: Store, choices: Choices) -> PreparedOutco
     OSError
         If the store cannot be written.
     """
-    key, person = f"{night.dataset}/{night.id}", f"{night.dataset}/{night.subject}"
+    key, person = f"{night.dataset}/{night.id}", night.person
     known = find_night(store, night.dataset, night.id)
     try:
         made_from = _fingerprint(night, choices)
@@ -401,6 +401,7 @@ def _entry(night: Night, recording: Recording, scorers: list[str], shift_s: floa
         "dataset": night.dataset,
         "id": night.id,
         "subject": night.subject,
+        "people": dataset(night.dataset).people,
         "family": night.family,
         "visit": night.visit,
         "disorder": night.disorder,

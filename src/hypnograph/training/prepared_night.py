@@ -54,8 +54,13 @@ class PreparedNight:
 
     @property
     def person(self) -> str:
-        """``"dataset/subject"``: what splits are made of."""
-        return f"{self.dataset}/{self.subject}"
+        """``"dataset/subject"``: what splits are made of; see `Night.person`."""
+        return f"{self.entry.get('people') or self.dataset}/{self.subject}"
+
+    @property
+    def kin(self) -> str:
+        """The family of `person`, or the person alone."""
+        return f"{self.entry.get('people') or self.dataset}/{self.family or self.subject}"
 
     @property
     def dataset(self) -> str:

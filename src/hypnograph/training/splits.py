@@ -169,6 +169,7 @@ def fixed_fractions(
     max_test: int | None = None,
     seed: int,
     groups: Mapping[str, Hashable] | None = None,
+    strata: Mapping[str, Hashable] | None = None,
 ) -> Split:
     """Draw one split by U-Time's rule: each part is a fraction of all subjects, rounded up, then capped.
 
@@ -184,6 +185,8 @@ def fixed_fractions(
         Of the draw.
     groups
         The family of every subject. Families stay together; a part may then be smaller than its fraction, never larger.
+    strata
+        The disorder of every subject; each part gets its share of each.
 
     Raises
     ------
@@ -195,10 +198,11 @@ def fixed_fractions(
     n_validation = _part_size(len(ids), validation, max_validation, "validation")
     _check_room(len(ids), n_validation, n_test)
     rng = _rng(seed)
-    tested, rest = _fill(_shuffled(_families(ids, groups), rng), n_test, "test")
+    tested, rest = _fill(_spread(_families(ids, groups), strata, rng), n_test, "test")
     chosen, rest = _fill(rest, n_validation, "validation")
     rule = f"fixed fractions: test {test:g}{_cap(max_test)}, validation {validation:g}{_cap(max_validation)}"
-    return Split(train=_flat(rest), validation=_flat(chosen), test=_flat(tested), seed=seed, rule=rule + _kept(groups))
+    rule += _kept(groups) + _balanced(strata)
+    return Split(train=_flat(rest), validation=_flat(chosen), test=_flat(tested), seed=seed, rule=rule)
 
 
 def k_fold(
@@ -227,7 +231,7 @@ def k_fold(
     groups
         The family of every subject; families stay together, and folds are as even as that allows.
     strata
-        The disorder of every subject, balanced over the test parts (not over the validation parts).
+        The disorder of every subject, balanced over the test parts, and spread over the validation parts.
 
     Raises
     ------
@@ -238,9 +242,8 @@ def k_fold(
     _check_k(k, len(families), "subjects" if groups is None else "families")
     rng = _rng(seed)
     folds = _even_folds(_shuffled(families, rng), k, strata)
-    balanced = "" if strata is None else ", strata balanced"
-    rule = f"fold {{}} of {k}, validation {validation:g} of all subjects{_kept(groups)}{balanced}"
-    return tuple(_with_validation(folds, validation, rng, seed, rule))
+    rule = f"fold {{}} of {k}, validation {validation:g} of all subjects{_kept(groups)}{_balanced(strata)}"
+    return tuple(_with_validation(folds, validation, rng, seed=seed, rule=rule, strata=strata))
 
 
 def leave_one_out(
@@ -253,7 +256,7 @@ def leave_one_out(
     families = _families(_unique(subjects), groups)
     _check_k(len(families), len(families), "subjects" if groups is None else "families")
     rule = f"leave one out, {{}} of {len(families)}, validation {validation:g} of all subjects{_kept(groups)}"
-    return tuple(_with_validation([[family] for family in families], validation, _rng(seed), seed, rule))
+    return tuple(_with_validation([[family] for family in families], validation, _rng(seed), seed=seed, rule=rule))
 
 
 def published_folds(subjects: Iterable[str], permutation: Sequence[int], k: int) -> tuple[Split, ...]:
@@ -339,7 +342,13 @@ def _even_folds(families: Sequence[Family], k: int, strata: Mapping[str, Hashabl
 
 
 def _with_validation(
-    folds: Sequence[Sequence[Family]], fraction: float, rng: np.random.Generator, seed: int, rule: str
+    folds: Sequence[Sequence[Family]],
+    fraction: float,
+    rng: np.random.Generator,
+    *,
+    seed: int,
+    rule: str,
+    strata: Mapping[str, Hashable] | None = None,
 ) -> Iterator[Split]:
     n = sum(len(_flat(fold)) for fold in folds)
     size = _part_size(n, fraction, None, "validation")
@@ -347,7 +356,7 @@ def _with_validation(
         test = _flat(tested)
         _check_room(n, size, len(test))
         others = sorted(family for fold in folds if fold is not tested for family in fold)
-        validation, train = _fill(_shuffled(others, rng), size, "validation")
+        validation, train = _fill(_spread(others, strata, rng), size, "validation")
         yield Split(train=_flat(train), validation=_flat(validation), test=test, seed=seed, rule=rule.format(number))
 
 
@@ -397,6 +406,21 @@ def _rng(seed: int) -> np.random.Generator:
 
 def _shuffled(families: Sequence[Family], rng: np.random.Generator) -> list[Family]:
     return [families[index] for index in rng.permutation(len(families))]
+
+
+def _spread(
+    families: Sequence[Family], strata: Mapping[str, Hashable] | None, rng: np.random.Generator
+) -> list[Family]:
+    """Shuffle families so that the first of them, however many, hold as much of each stratum as the others."""
+    shuffled = _shuffled(families, rng)
+    if strata is None:
+        return shuffled
+    stratum = _values(_flat(families), strata, "stratum")
+    alike: dict[tuple[str, ...], list[Family]] = {}
+    for family in shuffled:
+        alike.setdefault(tuple(sorted(str(stratum[s]) for s in family)), []).append(family)
+    places = {family: (place + 0.5) / len(group) for group in alike.values() for place, family in enumerate(group)}
+    return sorted(shuffled, key=lambda family: places[family])
 
 
 def _families(ids: Sequence[str], groups: Mapping[str, Hashable] | None) -> list[Family]:
@@ -456,6 +480,10 @@ def _named(subjects: Sequence[str]) -> str:
 
 def _cap(cap: int | None) -> str:
     return "" if cap is None else f" (at most {cap})"
+
+
+def _balanced(strata: Mapping[str, Hashable] | None) -> str:
+    return "" if strata is None else ", strata balanced"
 
 
 def _kept(groups: Mapping[str, Hashable] | None) -> str:

@@ -65,7 +65,7 @@ class Store:
     @property
     def families(self) -> dict[str, str]:
         """The family of each person: what splits keep together."""
-        return {night.person: f"{night.dataset}/{night.family or night.subject}" for night in self.nights}
+        return {night.person: night.kin for night in self.nights}
 
     @property
     def datasets(self) -> tuple[str, ...]:
