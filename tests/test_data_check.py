@@ -1,6 +1,7 @@
 """All problems of a data folder at once, on small nights that are wrong in one way each."""
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from hypnograph import datasets
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.data_check import DataCheck, check_data
+from hypnograph.data_check import DataCheck, check_data, check_night
 from hypnograph.datasets import Night
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnogram
@@ -145,10 +146,12 @@ class TestProblems:
         write_scoring(folder / "awake-hypnogram.edf", ("W",) * 10)
         assert problems(check_data("folder", folder)) == {"awake-hypnogram.edf": "all its 10 scored epochs are W"}
 
-    def test_epochs_of_another_length(self, folder: Path) -> None:
+    def test_epochs_of_another_length_than_a_datasets(self, folder: Path) -> None:
         write_scoring(folder / "good-hypnogram.edf", STAGES, epoch_s=20.0)
-        what = problems(check_data("folder", folder))["good-hypnogram.edf"]
-        assert what == "its epochs have 20 s, those of the dataset 30 s"
+        assert check_data("folder", folder).problems == ()
+        (night,) = datasets.nights("folder", folder)
+        (problem,) = check_night(replace(night, dataset="hmc")).problems
+        assert problem.what == "its epochs have 20 s, those of the dataset 30 s"
 
     def test_a_stage_that_no_night_has(self, folder: Path) -> None:
         write_scoring(folder / "good-hypnogram.edf", ("W", "N1", "N2", "N2"))
@@ -162,7 +165,25 @@ class TestProblems:
     def test_two_flat_recordings_are_not_one_night(self, folder: Path) -> None:
         for name in ("one", "two"):
             write_night(folder, name, spread_uv=0.0)
-        assert check_data("folder", folder).problems == ()
+        flat = "EEG C4-M1 is flat from its beginning to its end"
+        assert problems(check_data("folder", folder)) == {"one.edf": flat, "two.edf": flat}
+
+    def test_a_broken_recording_does_not_hide_what_is_wrong_with_its_scoring(self, folder: Path) -> None:
+        (folder / "bad.edf").write_bytes(b"0       ")
+        (folder / "bad-hypnogram.txt").write_text("W\nSonno1\nProfondo\n")
+        found = problems(check_data("folder", folder))
+        assert set(found) == {"bad.edf", "bad-hypnogram.txt"}
+        assert "'Sonno1', 'Profondo'" in found["bad-hypnogram.txt"]
+
+    def test_integers_that_mean_two_things_in_one_folder(self, folder: Path) -> None:
+        write_psg(folder / "a.edf")
+        write_psg(folder / "b.edf")
+        (folder / "a-hypnogram.txt").write_text("0\n1\n2\n3\n4\n5\n")
+        (folder / "b-hypnogram.txt").write_text("0\n1\n2\n3\n4\n2\n")
+        found = problems(check_data("folder", folder))
+        assert list(found) == ["b-hypnogram.txt"]
+        assert found["b-hypnogram.txt"].endswith("--stage-map 4=N3 --stage-map 5=REM")
+        assert check_data("folder", folder, stage_map=("4=N3", "5=REM")).problems == ()
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         (problem,) = check_data("folder", tmp_path).problems

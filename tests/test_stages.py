@@ -94,8 +94,8 @@ class TestNamesAreMatchedAsAWhole:
         names = [name for names in _NAMES.values() for name in names]
         assert len(names) == len(set(names))
 
-    def test_an_unknown_name_lists_what_is_known_and_what_to_do(self) -> None:
-        with pytest.raises(UnknownStageError, match=r"'X9'.*N1: n1, s1.*--stage-map"):
+    def test_an_unknown_name_says_what_is_known_and_what_to_do(self) -> None:
+        with pytest.raises(UnknownStageError, match=r"'X9'.*Known are W, N1.*--stage-map 'X9=STAGE'"):
             stage_from_name("X9")
 
     @given(st.text(max_size=30))

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,10 +15,10 @@ from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, Problem, dataset, scan
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.montage import choose_derivations
+from hypnograph.montage import choose_derivations, read_derivation
 from hypnograph.parallel import on_each
 from hypnograph.recording import Recording, Signal
-from hypnograph.stages import AASM_5
+from hypnograph.stages import AASM_5, Stage
 
 _FINGERPRINT_S = 300.0
 """Of a recording's middle: no two nights have the same five minutes."""
@@ -31,7 +31,7 @@ class NightFacts(NamedTuple):
     """What was found in one night.
 
     Hours of recording, epochs of each stage in its first readable scoring (empty: there is none), a digest of samples
-    (empty: they tell nothing), what is wrong, and what is odd but usable.
+    (empty: they tell nothing), what is wrong, what is odd but usable, and the integer that is REM in each scoring.
     """
 
     hours: float
@@ -39,6 +39,7 @@ class NightFacts(NamedTuple):
     digest: str
     problems: tuple[Problem, ...]
     notes: tuple[Problem, ...]
+    rem_codes: tuple[tuple[Path, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,7 @@ def check_data(
         hours=sum(each.hours for each in facts),
         stages=_total(scored),
         n_nights_without={stage: sum(not stages.get(stage) for stages in scored) for stage in AASM_5.labels},
-        problems=(*problems, *_copies(nights, facts), *_never_scored(folder, scored)),
+        problems=(*problems, *_copies(nights, facts), *_never_scored(folder, scored), *_mixed_codes(facts)),
         notes=tuple(note for each in facts for note in each.notes),
     )
 
@@ -165,20 +166,35 @@ def check_night(night: Night, kinds: Sequence[ChannelKind] = (ChannelKind.EEG,))
         What its recording must have.
     """
     recording, problems = _tried(night.psg, night.recording)
-    if recording is None:  # it places the scorings' clock times, too
-        return NightFacts(0.0, {}, "", tuple(problems), ())
-    digest, more = _check_recording(night.psg, recording, kinds)
-    problems += more
+    digest, notes = "", [Problem(night.psg, warning) for warning in (recording.warnings if recording else ())]
+    if recording is not None:
+        digest, more, doubts = _check_recording(night.psg, recording, kinds)
+        problems, notes = problems + more, notes + doubts
+    # Without a recording, a scoring's clock times have no day; what it says can be looked at all the same.
+    beside = recording or Recording((), 0.0)
     stages: Mapping[str, int] = {}
+    codes: list[tuple[Path, int]] = []
     for scorer, path in night.scorings:
-        hypnogram, more = _tried(path, partial(night.hypnogram, scorer, recording=recording))
+        hypnogram, more = _tried(path, partial(night.hypnogram, scorer, recording=beside))
         problems += more
         if hypnogram is not None:
-            stages = stages or hypnogram.counts()
-            what = _scoring_problems(hypnogram, recording, dataset(night.dataset).epoch_s)
-            problems += [Problem(path, each) for each in what]
-    notes = tuple(Problem(night.psg, warning) for warning in recording.warnings)
-    return NightFacts(recording.duration_s / 3600, stages, digest, tuple(problems), notes)
+            if recording is not None:
+                stages = stages or hypnogram.counts()
+                what = _scoring_problems(hypnogram, recording, dataset(night.dataset).epoch_s)
+                problems += [Problem(path, each) for each in what]
+            codes += [(path, code) for code in _rem_code(night, scorer, hypnogram, beside)]
+    return NightFacts(beside.duration_s / 3600, stages, digest, tuple(problems), tuple(notes), tuple(codes))
+
+
+def _rem_code(night: Night, scorer: str, hypnogram: Hypnogram, recording: Recording) -> Iterator[int]:
+    """Yield the integer that is REM in a scoring of one's own, 4 or 5, where it has integers."""
+    if dataset(night.dataset).epoch_s is not None:
+        return  # a public dataset's code is known
+    for code, instead in ((4, Stage.N3), (5, Stage.UNSCORED)):
+        otherwise = replace(night, stage_map=(*night.stage_map, (str(code), instead)))
+        other, _ = _tried(night.psg, partial(otherwise.hypnogram, scorer, recording=recording))
+        if other is not None and not np.array_equal(other.stages, hypnogram.stages):
+            yield code
 
 
 def _tried(path: Path, read: Callable[[], T]) -> tuple[T | None, list[Problem]]:
@@ -194,17 +210,25 @@ def _tried(path: Path, read: Callable[[], T]) -> tuple[T | None, list[Problem]]:
         return None, [Problem(path, f"unexpected {type(error).__name__}; please report it as a defect of hypnograph")]
 
 
-def _check_recording(psg: Path, recording: Recording, kinds: Sequence[ChannelKind]) -> tuple[str, list[Problem]]:
-    """Return (digest of samples, problems): has it the channels, and can they be read to their end?"""
-    digest, problems = "", []
+def _check_recording(
+    psg: Path, recording: Recording, kinds: Sequence[ChannelKind]
+) -> tuple[str, list[Problem], list[Problem]]:
+    """Return (digest of samples, problems, notes): has it the channels, can they be read, and do they move?"""
+    digest, problems, notes = "", list[Problem](), list[Problem]()
     for kind in kinds:
         montage, more = _tried(psg, partial(choose_derivations, recording, kinds=[kind], required=[kind]))
         problems += more
-        if montage is not None:
-            signal = recording.signal(montage.of(kind)[0].signal)
-            found, more = _tried(psg, partial(_digest, signal))
-            digest, problems = digest or found or "", problems + more
-    return digest, problems
+        if montage is None:
+            continue
+        derivation = montage.of(kind)[0]
+        found, more = _tried(psg, partial(_digest, recording.signal(derivation.signal)))
+        digest, problems = digest or found or "", problems + more
+        derived, _ = _tried(psg, partial(read_derivation, recording, derivation)) if not more else (None, [])
+        if derived is not None:
+            notes += [Problem(psg, warning) for warning in derived.warnings]
+            if np.nanmin(derived.amplitude_uv) == np.nanmax(derived.amplitude_uv):
+                problems.append(Problem(psg, f"{kind} {derivation.name} is flat from its beginning to its end"))
+    return digest, problems, notes
 
 
 def _digest(signal: Signal) -> str:
@@ -217,13 +241,13 @@ def _digest(signal: Signal) -> str:
     return hashlib.sha256(samples.tobytes() + f"{signal.n_samples} {signal.sample_rate}".encode()).hexdigest()
 
 
-def _scoring_problems(hypnogram: Hypnogram, recording: Recording, epoch_s: float) -> Iterator[str]:
+def _scoring_problems(hypnogram: Hypnogram, recording: Recording, epoch_s: float | None) -> Iterator[str]:
     """Yield what is wrong with a scoring that can be read, by itself and with its recording."""
     n_scored = int(hypnogram.scored.sum())
     if not n_scored:
         yield f"none of its {hypnogram.n_epochs} epochs is scored"
         return
-    if not math.isclose(hypnogram.epoch_s, epoch_s):
+    if epoch_s is not None and not math.isclose(hypnogram.epoch_s, epoch_s):
         yield f"its epochs have {hypnogram.epoch_s:g} s, those of the dataset {epoch_s:g} s"
     stages = [stage for stage, n in hypnogram.counts().items() if n and stage != "UNSCORED"]
     if len(stages) == 1:
@@ -265,3 +289,13 @@ def _never_scored(folder: Path, scored: Sequence[Mapping[str, int]]) -> Iterator
     missing = [stage for stage in AASM_5.labels if not any(stages.get(stage) for stages in scored)]
     if missing:
         yield Problem(folder, f"no night has {' or '.join(missing)}; check how its scorings name the stages")
+
+
+def _mixed_codes(facts: Sequence[NightFacts]) -> Iterator[Problem]:
+    """Yield a problem for each scoring in which 4 is REM, where others of the folder have 5 for it."""
+    codes = [entry for each in facts for entry in each.rem_codes]
+    if {code for _, code in codes} == {4, 5}:
+        for path, code in codes:
+            if code == 4:
+                what = "its 4s are read as REM, but other scorings here have 5 for REM; if all mean the same, say"
+                yield Problem(path, f"{what} --stage-map 4=N3 --stage-map 5=REM")

@@ -101,7 +101,7 @@ class InputSpec:
         return round(self.epoch_s * self.sample_rate)
 
     def prepare(
-        self, amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, *, mapper: Mapper = map
+        self, amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, *, lead_s: float = 0.0, mapper: Mapper = map
     ) -> NDArray[np.floating[Any]]:
         """Return a derivation's epochs, ready for the model.
 
@@ -111,6 +111,8 @@ class InputSpec:
             µV; where samples are missing (NaN) the signal is bridged by a straight line.
         sample_rate
             Hz.
+        lead_s
+            Seconds before the first epoch; they are left out.
         mapper
             Runs the parts of the work: `map`, or an executor's.
 
@@ -131,7 +133,7 @@ class InputSpec:
             signal = self._clipped(signal)
         if self.band_hz is not None:
             signal = band_pass(signal.astype(np.float64), self.sample_rate, *self.band_hz, mapper=mapper)
-        epochs = cut_into_epochs(signal, self.epoch_samples)
+        epochs = cut_into_epochs(signal[round(lead_s * self.sample_rate) :], self.epoch_samples)
         if self.outliers == "zero-epochs":
             loud = np.abs(epochs).max(axis=1) > self.outlier_iqr * _interquartile_range(signal)
             epochs = np.where(loud[:, None], 0.0, epochs)

@@ -166,16 +166,21 @@ def stage_from_name(name: str, stage_map: Mapping[str, Stage] | None = None) -> 
     Raises
     ------
     UnknownStageError
-        If the name is not in the vocabulary; the message lists what is known.
+        If the name is not in the vocabulary.
     """
     stage = try_stage_from_name(name, stage_map)
     if stage is None:
-        known = "; ".join(f"{known.name}: {', '.join(names)}" for known, names in _NAMES.items())
-        raise UnknownStageError(
-            f"unknown stage name {name[:60]!r}. Known are {known}. "
-            "Add it with --stage-map 'NAME=STAGE' (or stage_map=…)"
-        )
+        raise _unknown([name])
     return stage
+
+
+def _unknown(names: Sequence[str]) -> UnknownStageError:
+    shown = ", ".join(repr(name[:60]) for name in names[:12]) + (" …" if len(names) > 12 else "")
+    return UnknownStageError(
+        f"unknown stage name{'s' * (len(names) > 1)} {shown}. Known are W, N1, N2, N3, REM, S1 to S4, 'Sleep stage 2', "
+        f"'Movement time', ? and the like, in several languages. Say what it means with --stage-map "
+        f"'{names[0][:60]}=STAGE' (or stage_map=…), a STAGE being W, N1, N2, N3, REM or UNSCORED"
+    )
 
 
 def try_stage_from_name(name: str, stage_map: Mapping[str, Stage] | None = None) -> Stage | None:
@@ -202,15 +207,15 @@ def stages_from_names(
     Raises
     ------
     UnknownStageError
-        If a name is not in the vocabulary; the message lists what is known.
+        If names are not in the vocabulary; the message has them all.
     """
     distinct = dict.fromkeys(names)
     for scheme in SCHEMES.values():
         table = {name: _index_in(scheme, name, stage_map) for name in distinct}
         if None not in table.values():
             return np.array([table[name] for name in names], dtype=np.int8), scheme
-    for name in distinct:
-        stage_from_name(name, stage_map)  # raises at the first name that is not AASM
+    if unknown := [name for name in distinct if try_stage_from_name(name, stage_map) is None]:
+        raise _unknown(unknown)
     raise UnknownStageError(f"the stage names {', '.join(distinct)} are of different schemes")
 
 

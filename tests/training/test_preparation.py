@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.datasets import Night, Scoring
+from hypnograph.datasets import Night, Scoring, nights
 from hypnograph.errors import HypnographError
 from hypnograph.montage import choose_derivations, read_derivation
 from hypnograph.preprocess import InputSpec
+from hypnograph.recording import Recording, Signal
 from hypnograph.signal_files import edf, read_recording
 from hypnograph.simulate import simulate_hypnogram, simulate_recording
 from hypnograph.training import preparation
@@ -79,6 +80,66 @@ class TestOneNight:
         (prepared,) = prepare([night], tmp_path / "store", SPEC).store.nights
         expected = [STAGES[i - shift_epochs] if 0 <= i - shift_epochs < 6 else "UNSCORED" for i in range(6)]
         assert prepared.hypnogram().names == expected
+
+    @pytest.mark.parametrize("lead_s", [14.0, -20.0, 44.0])
+    def test_epochs_begin_where_those_that_were_scored_do(self, tmp_path: Path, lead_s: float) -> None:
+        """Signals are ramps, so that a sample tells its time."""
+        ramp = np.arange(0, 180 * 64, dtype=np.float32)
+        signal = Signal("C4-M1", 64.0, "uV", len(ramp), lambda first, past_last: ramp[first:past_last] / 64)
+        edf.write(Recording((signal,), 180.0, start=START), tmp_path / "n1.edf")
+        begins = START + timedelta(seconds=lead_s)
+        scoring = write_scoring(tmp_path / "n1-H.edf", ["W", "N1", "N2"], start=begins)
+        night = Night(dataset="folder", id="1", subject="1", psg=tmp_path / "n1.edf", scorings=(Scoring("", scoring),))
+        (prepared,) = prepare([night], tmp_path / "store", InputSpec((EEG,), 64.0), dtype="float32").store.nights
+        phase = lead_s % 30
+        n1 = prepared.hypnogram().names.index("N1")
+        assert prepared.read(EEG, "C4-M1")[n1, 0] == pytest.approx(lead_s + 30, abs=0.05)
+        assert prepared.clock == (START + timedelta(seconds=phase)).time()
+        assert prepared.entry["begins_s"] == phase
+        assert f"epochs begin {phase:g} s into the recording" in prepared.warnings[0]
+
+    def test_a_list_of_stages_may_be_of_20_s(self, tmp_path: Path) -> None:
+        write_psg(tmp_path / "in" / "n1.edf", LABELS, sample_rate=64.0)
+        (tmp_path / "in" / "n1-scoring.txt").write_text("\n".join(["W", "N1", "N2"] * 3))
+        found = list(nights("folder", tmp_path / "in", scoring_epoch="20"))
+        (prepared,) = prepare(found, tmp_path / "store", replace(SPEC, epoch_s=20.0)).store.nights
+        assert prepared.hypnogram().names == ["W", "N1", "N2"] * 3
+        with pytest.raises(HypnographError, match="an epoch of 'x' s"):
+            list(nights("folder", tmp_path / "in", scoring_epoch="x"))
+
+    def test_a_flat_derivation_is_left_out_and_a_night_of_them_fails(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(1)
+        moving, flat = rng.normal(0, 20, 64 * 180).astype(np.float32), np.zeros(64 * 180, np.float32)
+
+        def write(name: str, eeg: tuple[np.ndarray, ...]) -> Night:
+            named = zip(("C4-M1", "C3-M2", "E1-M2"), (*eeg, moving), strict=True)
+            signals = tuple(
+                Signal(label, 64.0, "uV", len(x), lambda first, past_last, x=x: x[first:past_last])
+                for label, x in named
+            )
+            edf.write(Recording(signals, 180.0, start=START), tmp_path / f"{name}.edf")
+            scoring = write_scoring(tmp_path / f"{name}-H.edf")
+            found = (Scoring("", scoring),)
+            return Night(dataset="folder", id=name, subject=name, psg=tmp_path / f"{name}.edf", scorings=found)
+
+        report = prepare([write("half", (flat, moving)), write("all", (flat, flat))], tmp_path / "store", SPEC)
+        (night,) = report.store.nights
+        assert night.derivations == {EEG: ("C3-M2",), EOG: ("E1-M2",)}
+        assert "EEG C4-M1 is flat and left out" in night.warnings
+        assert "all of its EEG is flat (C4-M1, C3-M2)" in report.failed[0].message
+
+    def test_a_scoring_that_is_much_longer_than_its_recording_is_told(self, tmp_path: Path) -> None:
+        night = make_night(tmp_path / "in")
+        write_scoring(night.scorings[0].path, ["N2"] * 20)
+        (prepared,) = prepare([night], tmp_path / "store", SPEC).store.nights
+        assert "7.0 min of the scoring lie outside the recording; do the two belong together?" in prepared.warnings
+
+    def test_what_was_chosen_is_kept_with_the_night(self, tmp_path: Path) -> None:
+        crop = Crop(0.5)
+        (night,) = prepare([make_night(tmp_path / "in")], tmp_path / "store", SPEC, crop=crop).store.nights
+        assert night.entry["choices"] == {
+            "crop": {"minutes": 0.5, "order": crop.order}, "max_derivations": None, "derivations": {}
+        }  # fmt: skip
 
     def test_stages_of_20_s_go_to_the_epochs_of_30_s_that_they_cover_most(self, tmp_path: Path) -> None:
         night = make_night(tmp_path / "in")

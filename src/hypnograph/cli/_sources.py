@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hypnograph.channel_labels import ChannelKind
     from hypnograph.datasets import Night, Problem
 
-_OF_DATA = ("psg", "scoring", "subject", "id", "stage_map")
+_OF_DATA = ("psg", "scoring", "subject", "id", "stage_map", "scoring_epoch")
 _KINDS = ("eeg", "eog", "emg", "ecg")
 
 
@@ -28,6 +28,11 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="NAME=STAGE",
             help="A stage name of your files, e.g. 'Deep=N3' (datasets 'folder' and 'bids').",
+        ),
+        click.option(
+            "--scoring-epoch",
+            metavar="SECONDS",
+            help="Length of an epoch in scorings that are only a list of stages (dataset 'folder').  [30]",
         ),
     ]
     for option in reversed(options):

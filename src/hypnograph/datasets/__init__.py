@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
-from hypnograph.hypnogram import Hypnogram
+from hypnograph.hypnogram import DEFAULT_EPOCH_S, Hypnogram
 from hypnograph.hypnogram_files import read_hypnogram
 from hypnograph.recording import Recording
 from hypnograph.remote_files import RemoteFolder
@@ -49,7 +49,7 @@ class Dataset:
     layout
         How files lie in its folder, in one line, e.g. ``"SC4ssNEO-PSG.edf + SC4ssN??-Hypnogram.edf"``.
     epoch_s
-        Length of its scored epochs; ``30.0``, or 20 in parts of MASS.
+        Length of its scored epochs; ``30.0``, or 20 in parts of MASS; None: any.
     labels
         Labels of the files whose meaning they do not say: ``{"EEG": "C4-M1", "EEG(sec)": "C3-M2"}``.
     derivations
@@ -66,7 +66,7 @@ class Dataset:
     source: str
     doi: str = ""
     layout: str = ""
-    epoch_s: float = 30.0
+    epoch_s: float | None = 30.0
     labels: Mapping[str, str] = field(default_factory=dict)
     derivations: Mapping[ChannelKind, tuple[str, ...]] = field(default_factory=dict)
     remote: RemoteFolder | None = None
@@ -104,6 +104,8 @@ class Night:
         Where the names say so, in the dataset's own word, e.g. ``"nfle"``; ``"healthy"`` for controls.
     stage_map
         What names of stages in the scorings mean, where the field does not know them.
+    scoring_epoch_s
+        Length of an epoch in scorings that do not say it; None: 30 s.
     """
 
     dataset: str
@@ -115,6 +117,7 @@ class Night:
     visit: str = ""
     disorder: str = ""
     stage_map: tuple[tuple[str, Stage], ...] = ()
+    scoring_epoch_s: float | None = None
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -175,7 +178,10 @@ class Night:
 
         def read(night: Night, scoring: Scoring) -> Hypnogram:
             start = (recording or night.recording()).start
-            return read_hypnogram(scoring.path, stage_map=dict(night.stage_map), recording_start=start)
+            found = read_hypnogram(scoring.path, stage_map=dict(night.stage_map), recording_start=start)
+            if night.scoring_epoch_s is None or found.epoch_s != DEFAULT_EPOCH_S:
+                return found
+            return replace(found, epoch_s=night.scoring_epoch_s)
 
         return cast(Hypnogram, _reader(self, "read_scoring", read)(self, found[0]))
 
@@ -258,7 +264,7 @@ def scan(name: str, folder: str | Path, **options: str | Sequence[str]) -> Itera
     if unknown := [option for option in options if option not in known]:
         raise HypnographError(f"dataset {name} has no option {unknown[0]!r}. There are: {', '.join(known) or 'none'}")
     for found in module.scan(name, folder, **options):
-        yield found.absolute() if isinstance(found, Night) else found
+        yield found.absolute() if isinstance(found, Night) else found._replace(path=found.path.absolute())
 
 
 def nights(name: str, folder: str | Path, **options: str | Sequence[str]) -> Iterator[Night]:

@@ -25,6 +25,7 @@ DATASETS = {
         source="https://bids-specification.readthedocs.io/",
         doi="10.1038/s41597-019-0104-8",
         layout="sub-1/eeg/sub-1_task-sleep_eeg.edf and sub-1/eeg/sub-1_task-sleep_events.tsv",
+        epoch_s=None,
     ),
     "boas": Dataset(
         title="Bitbrain Open Access Sleep dataset (BOAS, ds005555), the PSGs",

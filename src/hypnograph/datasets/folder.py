@@ -11,6 +11,7 @@ of a split.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,6 +27,7 @@ DATASETS = {
         licence="your own",
         source="",
         layout="a folder for each recording and its scoring, or night7.edf beside night7-hypnogram.xml",
+        epoch_s=None,
     )
 }
 
@@ -50,6 +52,7 @@ def scan(
     subject: str = "",
     id: str = "",
     stage_map: Sequence[str] = (),
+    scoring_epoch: str = "",
 ) -> Iterator[Night | Problem]:
     """Yield the nights of a folder.
 
@@ -66,12 +69,15 @@ def scan(
         that matches, is the subject and the night's id. Empty: the path itself.
     stage_map
         What names of stages mean: ``["Deep=N3", "A=UNSCORED"]``.
+    scoring_epoch
+        Seconds of an epoch in scorings that are no more than a list of stages. Empty: 30.
 
     Raises
     ------
     HypnographError
-        If `subject` or `id` is no regular expression, or `stage_map` names no stage.
+        If `subject` or `id` is no regular expression, `stage_map` names no stage, or `scoring_epoch` is no length.
     """
+    epoch_s = _seconds(scoring_epoch)
     meanings = tuple(parse_stage_map(stage_map).items())
     psgs = _recordings(folder, psg, scoring)
     partners = _partners(folder, psgs, _scorings(folder, scoring, psgs), all_certain=bool(scoring))
@@ -88,10 +94,23 @@ def scan(
         elif seen.setdefault(key, path) is not path:
             yield Problem(path, f"a second recording of night {key}, beside {seen[key].relative_to(folder)}")
         else:
-            yield Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings, stage_map=meanings)
+            night = Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings)
+            yield replace(night, stage_map=meanings, scoring_epoch_s=epoch_s)
         yield from second
     for file in partners.get(None, []):
         yield Problem(file, "no recording, or more than one, in its folder or with its name")
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise HypnographError(f"an epoch of {text!r} s; give its length in seconds, e.g. 20")
+    return seconds
 
 
 def _recordings(folder: Path, pattern: str, scoring: str) -> list[Path]:

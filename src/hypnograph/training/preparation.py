@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, dataset
 from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError, one_line
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.montage import Derivation, choose_derivations, read_derivation
+from hypnograph.montage import Derivation, DerivedSignal, choose_derivations, read_derivation
 from hypnograph.parallel import on_each
 from hypnograph.preprocess import InputSpec, without_impossible
 from hypnograph.recording import Recording
@@ -40,6 +41,8 @@ from hypnograph.training.store import (
 
 # Derivations of a night that are prepared at the same time.
 _AT_ONCE = 2
+# Epochs that begin so close to those of the recording begin with them.
+_JITTER_S = 0.05
 
 Signals = dict[tuple[ChannelKind, str], NDArray[np.floating[Any]]]
 
@@ -242,7 +245,8 @@ def _fingerprint(night: Night, choices: Choices) -> str:
     """Return a hash of what the night is made from: its files by size and time of change, and the choices."""
     files = [night.psg, *(scoring.path for scoring in night.scorings)]
     states = [(state.st_size, state.st_mtime_ns) for state in map(Path.stat, files)]
-    identity = (night.subject, night.family, night.visit, night.disorder, night.scorers, night.stage_map)
+    read_as = (night.stage_map, night.scoring_epoch_s)
+    identity = (night.subject, night.family, night.visit, night.disorder, night.scorers, read_as)
     taken = {name: value for name, value in asdict(choices).items() if name not in ("overwrite", "resume")}
     return hashlib.sha256(json.dumps([states, identity, taken]).encode()).hexdigest()
 
@@ -253,33 +257,86 @@ def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals,
     preferred = dataset(night.dataset).derivations
     chosen, doubts = choose(recording, spec.kinds, preferred, choices.max_derivations, named=choices.derivations)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        prepared, rates, warnings = _prepare_soon(pool, recording, chosen, spec, store.storage.dtype)
-        scorings = _scorings(night, recording, choices.scorers)
-        signals = {(d.kind, d.name): epochs.result() for d, epochs in zip(chosen, prepared, strict=True)}
+        coming = pool.submit(_scorings, night, recording, choices.scorers)
+        prepared, rates, warnings = _prepare_soon(pool, recording, chosen, coming, store)
+        scorings, lead_s = coming.result(), _lead_s(coming.result(), recording, spec)
+        signals, kept = _moving(chosen, [epochs.result() for epochs in prepared])
+    warnings += [f"{d.kind} {d.name} is flat and left out" for d in chosen if d not in kept]
     # Rounding of the sample rates may lack one epoch at the end of some.
     n_epochs = min(len(epochs) for epochs in signals.values())
     if n_epochs == 0:
         raise UnusableSignalError(f"the recording lasts {recording.duration_s:g} s, less than an epoch")
-    hypnograms = _aligned(scorings, recording, spec, n_epochs)
+    begin = None if recording.start is None else recording.start + timedelta(seconds=lead_s)
+    hypnograms = [scoring.align(begin, n_epochs, spec.epoch_s) for scoring in scorings]
+    if not any(hypnogram.scored.any() for hypnogram in hypnograms):
+        raise HypnographError("no epoch of the recording is scored")
+    warnings += _misfits(scorings, hypnograms, lead_s)
     first, past_last = _cropped(hypnograms, choices.crop, n_epochs)
-    kept = {key: epochs[first:past_last] for key, epochs in signals.items()}
     stages = np.stack([hypnogram.stages[first:past_last] for hypnogram in hypnograms])
-    entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], first * spec.epoch_s)
+    entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], lead_s + first * spec.epoch_s)
     entry |= {
-        "derivations": [_described(*of_one) for of_one in zip(chosen, rates, strict=True)],
+        "derivations": [_described(*of_one) for of_one in zip(chosen, rates, strict=True) if of_one[0] in kept],
+        "choices": _said(choices),
         "warnings": [*recording.warnings, *doubts, *warnings],
     }
-    return entry, kept, stages
+    return entry, {key: epochs[first:past_last] for key, epochs in signals.items()}, stages
+
+
+def _lead_s(scorings: Sequence[Hypnogram], recording: Recording, spec: InputSpec) -> float:
+    """Return when the first epoch begins: where those that were scored do, if that is within an epoch of the recording.
+
+    A scoring whose epochs have another length has no grid to follow.
+    """
+    for scoring in scorings:
+        if scoring.start is not None and recording.start is not None and scoring.epoch_s == spec.epoch_s:
+            lead_s = (scoring.start - recording.start).total_seconds() % spec.epoch_s
+            return 0.0 if min(lead_s, spec.epoch_s - lead_s) < _JITTER_S else lead_s
+    return 0.0
+
+
+def _moving(
+    chosen: Sequence[Derivation], prepared: Sequence[NDArray[np.floating[Any]] | None]
+) -> tuple[Signals, list[Derivation]]:
+    """Return the derivations that are not flat; each kind must have one."""
+    kept = [derivation for derivation, epochs in zip(chosen, prepared, strict=True) if epochs is not None]
+    for kind in dict.fromkeys(derivation.kind for derivation in chosen):
+        if not any(derivation.kind == kind for derivation in kept):
+            names = ", ".join(derivation.name for derivation in chosen if derivation.kind == kind)
+            raise UnusableSignalError(f"all of its {kind} is flat ({names})")
+    signals = {(d.kind, d.name): epochs for d, epochs in zip(chosen, prepared, strict=True) if epochs is not None}
+    return signals, kept
+
+
+def _misfits(scorings: Sequence[Hypnogram], aligned: Sequence[Hypnogram], lead_s: float) -> Iterator[str]:
+    """Yield what is odd about scorings beside their recording."""
+    if lead_s:
+        yield f"epochs begin {lead_s:g} s into the recording, where those of the scoring do"
+    for scoring, inside in zip(scorings, aligned, strict=True):
+        by = f" by {scoring.scorer}" * (len(scorings) > 1)
+        lost_s = scoring.scored.sum() * scoring.epoch_s - inside.scored.sum() * inside.epoch_s
+        if lost_s > 2 * max(scoring.epoch_s, inside.epoch_s):
+            yield f"{lost_s / 60:.1f} min of the scoring{by} lie outside the recording; do the two belong together?"
+
+
+def _said(choices: Choices) -> Entry:
+    """Return what was chosen, as JSON has it."""
+    crop = choices.crop and {"minutes": choices.crop.minutes, "order": choices.crop.order}
+    names = {str(kind): list(of_kind) for kind, of_kind in choices.derivations.items()}
+    return {"crop": crop, "max_derivations": choices.max_derivations, "derivations": names}
 
 
 def _prepare_soon(
-    pool: ThreadPoolExecutor, recording: Recording, chosen: Sequence[Derivation], spec: InputSpec, dtype: SampleType
-) -> tuple[list[Future[NDArray[np.floating[Any]]]], list[float], list[str]]:
+    pool: ThreadPoolExecutor,
+    recording: Recording,
+    chosen: Sequence[Derivation],
+    scorings: Future[list[Hypnogram]],
+    store: Store,
+) -> tuple[list[Future[NDArray[np.floating[Any]] | None]], list[float], list[str]]:
     """Read derivations; return their epochs to come, their sample rates, and what was odd.
 
     One is read while those before it are prepared, but few at once: each needs much memory.
     """
-    prepared: list[Future[NDArray[np.floating[Any]]]] = []
+    prepared: list[Future[NDArray[np.floating[Any]] | None]] = []
     rates: list[float] = []
     warnings: list[str] = []
     for number, derivation in enumerate(chosen):
@@ -288,14 +345,19 @@ def _prepare_soon(
         derived = read_derivation(recording, derivation)
         rates.append(derived.sample_rate)
         warnings += derived.warnings
-        prepared.append(pool.submit(_prepared, derived.amplitude_uv, derived.sample_rate, spec, dtype))
+        lead_s = _lead_s(scorings.result(), recording, store.spec)
+        prepared.append(pool.submit(_prepared, derived, lead_s, store.spec, store.storage.dtype))
     return prepared, rates, warnings
 
 
 def _prepared(
-    amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, spec: InputSpec, dtype: SampleType
-) -> NDArray[np.floating[Any]]:
-    return as_stored(spec.prepare(without_impossible(amplitude_uv), sample_rate), dtype)
+    derived: DerivedSignal, lead_s: float, spec: InputSpec, dtype: SampleType
+) -> NDArray[np.floating[Any]] | None:
+    """Return a derivation's epochs as they are stored; None if it is flat."""
+    epochs = spec.prepare(without_impossible(derived.amplitude_uv), derived.sample_rate, lead_s=lead_s)
+    if epochs.size and epochs.min() == epochs.max():
+        return None
+    return as_stored(epochs, dtype)
 
 
 def choose(
@@ -377,14 +439,6 @@ def _scorings(night: Night, recording: Recording, wanted: Sequence[str] | Litera
     return scorings
 
 
-def _aligned(scorings: Sequence[Hypnogram], recording: Recording, spec: InputSpec, n_epochs: int) -> list[Hypnogram]:
-    """Put scorings on the recording's grid of epochs, by their start times."""
-    aligned = [hypnogram.align(recording.start, n_epochs, spec.epoch_s) for hypnogram in scorings]
-    if not any(hypnogram.scored.any() for hypnogram in aligned):
-        raise HypnographError("no epoch of the recording is scored")
-    return aligned
-
-
 def _cropped(hypnograms: Sequence[Hypnogram], crop: Crop | None, n_epochs: int) -> tuple[int, int]:
     """Return what is kept: all that is near the sleep that any scorer saw."""
     if crop is None:
@@ -394,8 +448,6 @@ def _cropped(hypnograms: Sequence[Hypnogram], crop: Crop | None, n_epochs: int) 
 
 
 def _entry(night: Night, recording: Recording, scorers: list[str], shift_s: float) -> Entry:
-    from datetime import timedelta
-
     start = None if recording.start is None else recording.start + timedelta(seconds=shift_s)
     return {
         "dataset": night.dataset,
@@ -408,6 +460,7 @@ def _entry(night: Night, recording: Recording, scorers: list[str], shift_s: floa
         "licence": dataset(night.dataset).licence,
         "scorers": scorers,
         # The hour matters to sleep; a date could tell who it was.
+        "begins_s": shift_s,
         "clock": None if start is None else start.time().isoformat(timespec="seconds"),
         "source": recording.source,
         "simulated": recording.is_simulated,
