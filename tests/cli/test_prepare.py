@@ -52,6 +52,12 @@ def test_what_cannot_be_prepared_is_named_and_fails_only_a_strict_run(tmp_path: 
     assert run(tmp_path / "store", f"folder={nights}", *HOW, "--strict").exit_code == 1
 
 
+def test_what_is_odd_about_a_night_is_told(tmp_path: Path, nights: Path) -> None:
+    write_scoring(nights / "s2n1-Hypnogram.edf", ["N2"] * 20)
+    result = run(tmp_path / "store", f"folder={nights}", *HOW)
+    assert "note: folder/s2n1: 7.0 min of the scoring lie outside the recording" in result.output
+
+
 def test_ones_own_names_of_stages_and_derivations(tmp_path: Path) -> None:
     write_psg(tmp_path / "in" / "n1.edf", ("C4-M1", "C3-M2", "E1-M2"), sample_rate=64.0)
     (tmp_path / "in" / "n1-scoring.txt").write_text("quiet\nN1\nN2\nbad\nR\nN2\n")

@@ -140,6 +140,14 @@ class TestOptions:
         assert [(n.id, n.subject) for n in nights] == [("P01_n1", "P01"), ("P01_n2", "P01"), ("P02_n1", "P02")]
         assert [n.id for n in scanned("folder", tmp_path)[0]] == ["2026-P01_n1", "2026-P01_n2", "2026-P02_n1"]
 
+    def test_a_scoring_of_the_same_id_belongs_to_a_recording_whatever_else_its_name_says(self, tmp_path):
+        for number in ("S001", "S002"):
+            write_psg(tmp_path / "psg" / f"{number} PSG.edf", LABELS)
+            write_codes(tmp_path / "scored" / f"Hypno_{number}_expert.txt", [0, 1, 2])
+        assert pairs(tmp_path, id=r"S\d+") == {
+            f"psg/{number} PSG.edf": [("", f"scored/Hypno_{number}_expert.txt")] for number in ("S001", "S002")
+        }
+
     def test_a_path_without_a_subject_is_a_problem_not_a_guess(self, tmp_path):
         write_psg(tmp_path / "stray.edf", LABELS)
         ids(tmp_path / "stray.ids")

@@ -352,6 +352,20 @@ class TestCreating:
         create_store(tmp_path, spec)
         assert open_store(tmp_path).spec == spec
 
+    def test_of_two_that_create_a_store_at_once_both_have_it(self, tmp_path: Path, monkeypatch) -> None:
+        """The other is done between looking for a store and making one."""
+        find, looked = store_module.find_store, []
+
+        def look(address: object) -> object:
+            looked.append(address)
+            found = find(address)
+            if len(looked) == 1:
+                create_store(tmp_path / "store", SPEC)
+            return found
+
+        monkeypatch.setattr(store_module, "find_store", look)
+        assert create_store(tmp_path / "store", SPEC).nights == ()
+
 
 class TestSelection:
     @pytest.fixture

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hypnograph.preprocess import InputSpec
     from hypnograph.training.preparation import PreparationReport, PreparedOutcome
 
+_SHOWN_NOTES = 10
 _OF_SPEC = ("rate", "band", "epoch", "scaling", "outliers", "outlier_iqr", "resampling")
 
 
@@ -174,6 +175,11 @@ def _print(report: "PreparationReport", problems: list["Problem"]) -> None:
         click.echo(f"{name:<{max(width, 12)}}{row}")
     counts = Counter(outcome.status for outcome in report.outcomes)
     click.echo(", ".join(f"{counts[status]} {status}" for status in ("prepared", "skipped", "failed")))
+    notes = [f"{o.key}: {note}" for o in report.outcomes if o.entry for note in o.entry["warnings"]]
+    for note in notes[:_SHOWN_NOTES]:
+        click.echo(f"note: {note}", err=True)
+    if len(notes) > _SHOWN_NOTES:
+        click.echo(f"note: … and {len(notes) - _SHOWN_NOTES} more, all in the store's catalogue.json", err=True)
     for outcome in report.failed:
         click.secho(f"failed: {outcome.key}: {outcome.message}", fg="red", err=True)
     for problem in problems:

@@ -66,7 +66,8 @@ def scan(
         scoring is in the file of the recording.
     subject, id
         Regular expressions, searched in a recording's path in the folder without its ending; the first group, or all
-        that matches, is the subject and the night's id. Empty: the path itself.
+        that matches, is the subject and the night's id. Empty: the path itself. A scoring in whose path `id` finds the
+        same as in a recording's belongs to it.
     stage_map
         What names of stages mean: ``["Deep=N3", "A=UNSCORED"]``.
     scoring_epoch
@@ -80,7 +81,11 @@ def scan(
     epoch_s = _seconds(scoring_epoch)
     meanings = tuple(parse_stage_map(stage_map).items())
     psgs = _recordings(folder, psg, scoring)
-    partners = _partners(folder, psgs, _scorings(folder, scoring, psgs), all_certain=bool(scoring))
+    files = _scorings(folder, scoring, psgs)
+    by_id = _of_one_id(folder, psgs, files, id)
+    rest = [file for file in files if file not in {f for found in by_id.values() for f in found}]
+    partners = _partners(folder, psgs, rest, all_certain=bool(scoring))
+    partners = {key: [*by_id.get(key, []), *partners.get(key, [])] for key in (*psgs, None)}
     seen: dict[str, Path] = {}
     for path in psgs:
         place = path.relative_to(folder)
@@ -172,6 +177,23 @@ def _partners(
         if recording or certain:
             partners[recording].append(file)
     return partners
+
+
+def _of_one_id(
+    folder: Path, psgs: Sequence[Path], files: Sequence[Path], pattern: str
+) -> Mapping[Path | None, list[Path]]:
+    """Return the scorings in whose path the pattern of ids finds what it finds in one recording's."""
+    if not pattern:
+        return {}
+    ids: dict[str | None, list[Path]] = defaultdict(list)
+    for psg in psgs:
+        ids[_found(pattern, psg.relative_to(folder))].append(psg)
+    of_one: dict[Path | None, list[Path]] = defaultdict(list)
+    for file in files:
+        owners = ids.get(_found(pattern, file.relative_to(folder)), [])
+        if len(owners) == 1 and file.suffix:
+            of_one[owners[0]].append(file)
+    return of_one
 
 
 def _namesake(scoring: Path, psgs: _Names) -> Path | None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Self
@@ -140,12 +140,19 @@ def create_store(
     if existing is not None:
         _check_same(existing, storage, spec)
         return existing
+    again = partial(create_store, address, spec, dtype=dtype, chunk_epochs=chunk_epochs, compress=compress)
     if storage.is_local and Path(storage.address).exists() and any(Path(storage.address).iterdir()):
+        if find_store(address) is not None:  # another process made it just now
+            return again()
         raise HypnographError(f"{address} has files but is no store of prepared nights; give an empty or new folder")
     place = storage.zarr(read_only=False)
     import zarr
+    from zarr.errors import ContainsGroupError
 
-    zarr.create_group(place, attributes=_header(storage, spec))
+    try:
+        zarr.create_group(place, attributes=_header(storage, spec))
+    except ContainsGroupError:
+        return again()
     return Store(storage, spec, ())
 
 
