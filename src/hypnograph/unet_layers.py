@@ -2,8 +2,8 @@
 
 Maps have the shape (window, map, 1, sample) and lie in memory with all maps of a sample side by side ("channels last"):
 convolutions of few maps over long signals then run about twice as fast. What the layers compute is what torch's plain
-ones do, to rounding; those are used elsewhere than on a CPU, and in an exported graph, which ONNX Runtime runs fastest
-with plain one-dimensional operators.
+ones do, to rounding; those are used elsewhere than on a CPU, where a network is compiled, and in an exported graph,
+which ONNX Runtime runs fastest with plain one-dimensional operators.
 """
 
 from collections.abc import Callable
@@ -274,7 +274,8 @@ class _TanhMeans(torch.autograd.Function):
 
 
 def _lies_side_by_side(x: Tensor) -> bool:
-    on_cpu = x.device.type == "cpu" and not torch.compiler.is_exporting()
+    # A compiler makes its own functions of plain operators, and so does what reads an exported graph.
+    on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
     return on_cpu and x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -336,9 +337,11 @@ def _of_repeats(weight: Tensor, factor: int) -> tuple[Tensor, int, int]:
 def _falls(kernel: int, factor: int) -> tuple[Tensor, int, int]:
     """Return 1 where a place of the kernel falls on a tap, (repeat, place, tap), and the taps before and after."""
     first = -_margins(kernel - 1)[0]
-    seen = torch.div(torch.arange(factor)[:, None] + torch.arange(first, first + kernel), factor, rounding_mode="floor")
-    before, after = -int(seen.min()), int(seen.max())
-    return F.one_hot(seen + before, before + after + 1).float(), before, after
+    seen = [[(repeat + first + place) // factor for place in range(kernel)] for repeat in range(factor)]
+    before, after = -min(map(min, seen)), max(map(max, seen))
+    taps = range(-before, after + 1)
+    falls = [[[float(tap == fell) for tap in taps] for fell in of_repeat] for of_repeat in seen]
+    return torch.tensor(falls), before, after
 
 
 def _margins(surplus: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class TestWhatIsPrinted:
         assert f"macro F1 {history[1]['validation_macro_f1']:.3f}" in second
         best = max(history, key=lambda row: row["validation_macro_f1"])
         assert result.stdout.splitlines() == [
-            f"pass {int(best['pass']) + 1} of 2, macro F1 {best['validation_macro_f1']:.3f} on the validation nights: "
+            f"pass {int(best['pass'])} of 2, macro F1 {best['validation_macro_f1']:.3f} on the validation nights: "
             f"{tmp_path / 'run' / 'best'}",
             f"stage with it: hypnograph stage night.edf --model {tmp_path / 'run' / 'best'}",
         ]
@@ -86,9 +86,11 @@ class TestWhatIsPrinted:
         ("seconds", "words"), [(math.nan, ""), (30, "0.5 min left"), (5399, "90.0 min left"), (7200, "2.0 h left")]
     )
     def test_the_time_left_is_in_minutes_or_hours(self, seconds: float, words: str) -> None:
-        progress = Progress("training", 0, 3, 5, 5, 1.0, 10.0, seconds)
+        progress = Progress("training", 0, 3, 5, 5, 1.0, 10.0, seconds, {"loss": 1.0})
         assert time_left(progress) == words
         assert pass_line(progress) == f"training pass 1 of 3: loss 1.000  10.0 windows/s  {words}".rstrip()
+        within = pass_line(progress._replace(row=None))
+        assert within == f"training pass 1 of 3, step 5 of 5: loss 1.000  10.0 windows/s  {words}".rstrip()
 
 
 class TestOptions:

@@ -54,15 +54,15 @@ class TestFile:
         write_history(ROWS, tmp_path)
         lines = (tmp_path / CSV).read_text().splitlines()
         assert lines[0] == "pass,learning_rate,loss,validation_loss,validation_kappa"
-        assert lines[1] == "0.0,1e-07,1.5,,"
-        assert lines[2] == "1.0,1e-07,0.30000000000000004,,-0.1"
+        assert lines[1] == "0,1e-07,1.5,,"
+        assert lines[2] == "1,1e-07,0.30000000000000004,,-0.1"
 
     def test_pandas_reads_it(self, tmp_path: Path) -> None:
         # Oracle: pandas.
         import pandas as pd
 
         write_history(ROWS, tmp_path)
-        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / CSV), pd.DataFrame(ROWS))
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / CSV), pd.DataFrame(ROWS).astype({"pass": int}))
 
     @pytest.mark.parametrize(
         "content", [None, b"pass,loss\n0,abc\n", b"pass,loss\n0,1,2,3\n", b"\xff\xfe", b'a\n"' + b"1" * 200_000]

@@ -1,6 +1,7 @@
 """The loop: what it writes, that it learns, and that an interruption or a second process changes nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hypnograph.training.history import read_history
 from hypnograph.training.loop import train
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Result
-from hypnograph.training.recipes import Recipe, parse_recipe, read_recipe, recipe_names
+from hypnograph.training.recipes import Recipe, parse_recipe, read_recipe, recipe_names, recipe_toml
 from hypnograph.training.run_folder import best_checkpoint
 from hypnograph.training.splits import Split, fixed_fractions, write_split
 from hypnograph.training.store import Store, open_store
@@ -156,7 +157,7 @@ class TestARun:
         stuck = recipe_of(TINY, "optimiser.learning_rate=0.0", "stopping.patience=2", "stopping.passes=50")
         result = train(stuck, store, split, tmp_path / "run", machine=CPU)
         assert result.best is not None
-        assert len(result.history) - 1 - result.best["pass"] == 2
+        assert len(result.history) - result.best["pass"] == 2
 
 
 class TestTheSameWeights:
@@ -219,12 +220,18 @@ class TestTheSameWeights:
         assert len(read_history(tmp_path / "killed")) == 12 > done
         assert_same_weights(weights_of(tmp_path / "killed"), weights_of(tmp_path / "whole"), rtol=0, atol=0)
 
-    def test_by_two_processes_and_by_one(self, store, split, tmp_path) -> None:
+    @pytest.mark.parametrize(
+        ("settings", "options"),
+        [((), ("--devices", "2")), (("sampling.batch=1", "stopping.passes=1"), ())],
+        ids=["windows for both", "one of the two always idle"],
+    )
+    def test_by_two_processes_and_by_one(self, settings, options, store, split, tmp_path) -> None:
         # Dropout draws differ between processes, so there is none here; batch norm is over both.
         files = _command_files(tmp_path, split)
-        train(recipe_of(), store, split, tmp_path / "one", machine=CPU)
+        train(recipe_of(TINY, *settings), store, split, tmp_path / "one", machine=CPU)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-        command = [*torchrun, *_train_command(store, *files)[1:], str(tmp_path / "two"), "--devices", "2"]
+        given = [*options, *(word for setting in settings for word in ("--set", setting))]
+        command = [*torchrun, *_train_command(store, *files)[1:], str(tmp_path / "two"), *given]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environment())
         assert result.returncode == 0, result.stderr[-3000:]
         assert_same_weights(weights_of(tmp_path / "two"), weights_of(tmp_path / "one"), rtol=1e-3, atol=1e-4)
@@ -318,6 +325,99 @@ class TestRules:
         assert (result.best, result.checkpoint.name) == (None, "last")
         assert not (tmp_path / "run" / "best").exists()
         assert "validation_kappa" in result.history[-1]
+
+    def test_a_first_step_begins_with_given_weights_too(self, tmp_path) -> None:
+        text = TINY.replace('"tinysleepnet"', '"deepsleepnet"').replace("dropout = 0.0", "").replace(
+            'name = "natural"', 'name = "night-tracks"'
+        )  # fmt: skip
+        two_steps = text + '[pretraining.sampling]\nname = "oversampled"\n[pretraining.stopping]\npasses = 1\n'
+        recipe = parse_recipe(two_steps, ["stopping.passes=1", "network.options.sample_rate=100.0"])
+        nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=3, n_epochs=30)
+        split = Split(train=nights.subjects[:2], validation=nights.subjects[2:])
+        first = train(recipe, nights, split, tmp_path / "first", machine=CPU)
+        still = ["optimiser.learning_rate=0.0", "pretraining.optimiser.learning_rate=0.0", "seed=2"]
+        frozen = parse_recipe(recipe_toml(recipe), still)
+        result = train(frozen, nights, split, tmp_path / "second", machine=CPU, initial=first.checkpoint)
+        before, after = load_file(first.checkpoint / "model.safetensors"), weights_of(tmp_path / "second")
+        learned = {name for name, value in before.items() if value.ndim and not name.endswith(("_mean", "_var"))}
+        assert len([name for name in learned if name.startswith("representation.")]) > 8
+        assert_same_weights({n: before[n] for n in learned}, {n: after[n] for n in learned}, rtol=0, atol=0)
+        assert result.unfitted == ()
+
+    def test_what_a_checkpoint_had_nothing_for_is_told(self, store, split, tmp_path) -> None:
+        first = train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "first", machine=CPU)
+        merged = recipe_of(TINY, "network.options.n_stages=4", "stopping.passes=1")
+        result = train(merged, store, split, tmp_path / "second", machine=CPU, initial=first.checkpoint)
+        assert set(result.unfitted) == {"output.weight", "output.bias"}
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (("objective.options={gama=1}",), "cross_entropy has no option 'gama'"),
+            (("objective.name=mse",), "no objective 'mse'"),
+            (('augmentation=[{name="roll", p=0.1}]',), "roll has no option 'p'"),
+            (('augmentation=[{p=0.1}]',), r"\[\[augmentation\]\] has no name; it has p"),
+            (("optimiser.options={momentum=0.9}",), r"\[optimiser\]: .*momentum"),
+            (('optimiser.learning_rates={nobody=1e-3}',), "no weight's name begins with 'nobody'"),
+            (("network.architecture=usleep", "network.options={sample_rate=16.0}", "objective.weight_penalty=1"),
+             "usleep has no penalty of its own"),
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_said_before_anything_is_written(self, settings, message, split, tmp_path) -> None:
+        recipe = recipe_of(TINY.replace("dropout = 0.0", "") if "network" in settings[0] else TINY, *settings)
+        nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=6, n_epochs=5)
+        with pytest.raises(HypnographError, match=message):
+            train(recipe, nights, split, tmp_path / "run", machine=CPU)
+        assert not (tmp_path / "run").exists()
+
+    def test_a_training_can_be_made_longer(self, reference, store, split, tmp_path) -> None:
+        train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)
+        train(recipe_of(), store, split, tmp_path / "run", machine=CPU, resume=True)
+        assert_same_weights(weights_of(tmp_path / "run"), reference, rtol=0, atol=0)
+        assert read_recipe(tmp_path / "run" / "recipe.toml").stopping.passes == 3
+
+    def test_it_does_not_go_on_with_other_nights(self, store, split, tmp_path) -> None:
+        train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)
+        others = write_store(tmp_path / "others", recipe_of().input_spec(), n_subjects=6, n_epochs=29)
+        with pytest.raises(HypnographError, match="not those that this training began with"):
+            train(recipe_of(), others, split, tmp_path / "run", machine=CPU, resume=True)
+
+    def test_dice_of_a_whole_batch_is_one_of_the_objectives(self, store, split, tmp_path) -> None:
+        whole = recipe_of(TINY, "objective.name=dice", 'objective.options={per="batch"}', "stopping.passes=4")
+        result = train(whole, store, split, tmp_path / "run", machine=CPU)
+        assert result.history[-1]["loss"] < result.history[0]["loss"]
+        with pytest.raises(HypnographError, match="cannot be summed over parts"):
+            train(whole, store, split, tmp_path / "parts", machine=replace(CPU, accumulate=2))
+
+    def test_the_time_left_is_told_from_the_first_steps_on(self, store, split, tmp_path, monkeypatch) -> None:
+        from hypnograph.training import phase
+
+        monkeypatch.setattr(phase, "_TELL_EVERY_S", 0.0)
+        told = []
+        train(recipe_of(), store, split, tmp_path / "run", machine=CPU, report=told.append)
+        first = [progress for progress in told if progress.n_pass == 0 and progress.row is None]
+        assert len(first) > 2
+        assert all(progress.seconds_left > 0 for progress in first)
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+    @pytest.mark.filterwarnings("ignore")  # of the compiler, about its own parts
+    def test_a_compiled_network_learns_the_same(self, tmp_path) -> None:
+        text = TINY.replace('"tinysleepnet"', '"usleep"').replace("dropout = 0.0", "depth = 3")
+        recipe = parse_recipe(text, ["stopping.passes=1"])
+        nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=3, n_epochs=12)
+        split = Split(train=nights.subjects[:2], validation=nights.subjects[2:])
+        plain = train(recipe, nights, split, tmp_path / "plain", machine=CPU)
+        compiled = train(recipe, nights, split, tmp_path / "compiled", machine=replace(CPU, compile=True))
+        assert compiled.history[0]["loss"] == pytest.approx(plain.history[0]["loss"], rel=1e-3)
+
+    def test_a_network_that_carries_its_state_is_not_compiled(self, store, split, tmp_path) -> None:
+        tracks = recipe_of(TINY, "sampling.name=tracks")
+        with pytest.raises(HypnographError, match="carries a state from step to step and is not compiled"):
+            train(tracks, store, split, tmp_path / "run", machine=replace(CPU, compile=True))
+
+    def test_a_precision_that_is_not_offered_is_refused(self) -> None:
+        with pytest.raises(HypnographError, match="precision is '16-true'; choose from 32-true"):
+            Machine(precision="16-true")
 
     def test_weights_of_another_network_are_refused(self, store, split, tmp_path) -> None:
         other = hypnograph.create_model("utime", preset="small")

@@ -34,6 +34,7 @@ LOSSES: list[Objective] = [
     create_objective("cross_entropy", stage_weights=WEIGHTS, normalise="scored"),
     create_objective("focal"),
     create_objective("focal", gamma=0.5),
+    create_objective("focal", stage_weights=WEIGHTS),
     *(
         create_objective("dice", per=per, form=form, smoothing=smoothing)
         for per in ("window", "batch")

@@ -619,8 +619,8 @@ def test_what_is_written_reads_back_equal(title: str, options: dict, entries: li
 @given(
     rate=st.floats(allow_nan=False),
     at=st.lists(st.integers(0, 9)),
-    every=st.integers(),
-    context=st.integers() | st.none(),
+    every=st.integers(min_value=1),
+    context=st.integers(min_value=1) | st.none(),
 )
 def test_numbers_of_each_table_read_back_equal(rate: float, at: list, every: int, context: int | None) -> None:
     recipe = read_recipe("deepsleepnet")
@@ -632,6 +632,25 @@ def test_numbers_of_each_table_read_back_equal(rate: float, at: list, every: int
         pretraining=Phase(validation=Validation(every=every), augmentation=({"name": "roll", "max_fraction": rate},)),
     )
     assert parse_recipe(recipe_toml(changed)) == changed
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stopping.passes=0", "stopping.passes is 0; it must be 1 or more"),
+        ("validation.every=0", "validation.every is 0"),
+        ("validation.nights_per_dataset=-1", "validation.nights_per_dataset is -1"),
+        ("objective.weight_penalty=-1.0", "objective.weight_penalty is -1.0"),
+        ("optimiser.clip_norm=-1.0", "optimiser.clip_norm is -1.0"),
+        ("optimiser.learning_rate=nan", "optimiser.learning_rate is nan; it must be 0 or more"),
+        ("schedule.factor=-1.0", "schedule.factor is -1.0"),
+        ("schedule.warm_up=-3", "schedule.warm_up is -3"),
+        ("sampling.batch=0", "sampling.batch is 0"),
+    ],
+)
+def test_impossible_numbers_are_refused_by_their_key(setting: str, message: str) -> None:
+    with pytest.raises(HypnographError, match=message):
+        read_recipe("usleep", [setting])
 
 
 def test_not_a_number_reads_back_as_such() -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _KEEPING = ("stream", "memory", "lazy", "pool", "cache")
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
-_PRECISIONS = ("32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+_LINE_EVERY_S = 60.0
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,6 +140,9 @@ def command(
             report=report,
         )
     if is_first_process():
+        if result.unfitted:
+            some = ", ".join(result.unfitted[:4]) + (" …" if len(result.unfitted) > 4 else "")
+            click.echo(f"{initial} had nothing for {len(result.unfitted)} weights, which began anew: {some}", err=True)
         _print_result(result)
 
 
@@ -146,7 +150,9 @@ def is_first_process() -> bool:
     """Tell whether this process is the one that speaks, where several train together."""
     import os
 
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    # Of torchrun and of fabric's own processes, of SLURM.
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK") if "LOCAL_RANK" in os.environ else ("RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(rank, "0")) == 0 for rank in ranks)
 
 
 def _print_result(result: Any) -> None:
@@ -156,7 +162,7 @@ def _print_result(result: Any) -> None:
     best = result.best
     judged = f", macro F1 {best['validation_macro_f1']:.3f} on the validation nights" if best else ""
     n_passes = len(result.history)
-    which = f"pass {int(best['pass']) + 1} of {n_passes}" if best else f"pass {n_passes}, the last"
+    which = f"pass {int(best['pass'])} of {n_passes}" if best else f"pass {n_passes}, the last"
     click.echo(f"{which}{judged}: {result.checkpoint}")
     click.echo(f"stage with it: hypnograph stage night.edf --model {result.checkpoint}")
 
@@ -170,7 +176,23 @@ def progress_display(*, quiet: bool) -> Iterator[Callable[["Progress"], None]]:
         with _bar() as show:
             yield show
     else:
-        yield lambda progress: None if progress.row is None else click.echo(pass_line(progress), err=True)
+        yield _lines()
+
+
+def _lines() -> "Callable[[Progress], None]":
+    """Return what prints a line for each pass, and one a minute within a pass."""
+    import time
+
+    said = time.monotonic()
+
+    def show(progress: "Progress") -> None:
+        nonlocal said
+        if progress.row is None and time.monotonic() - said < _LINE_EVERY_S:
+            return
+        said = time.monotonic()
+        click.echo(pass_line(progress), err=True)
+
+    return show
 
 
 @contextmanager
@@ -197,13 +219,14 @@ def _bar() -> Iterator[Callable[["Progress"], None]]:
 def pass_line(progress: "Progress") -> str:
     """Return the line of a pass that is done."""
     row = progress.row or {}
+    within = "" if progress.row is not None else f", step {progress.step} of {progress.n_steps}"
     judged = "".join(
         f"  {label} {row[f'validation_{name}']:.3f}"
         for name, label in {"macro_f1": "macro F1", "kappa": "kappa", "loss": "validation loss"}.items()
         if f"validation_{name}" in row
     )
     facts = f"loss {progress.loss:.3f}{judged}  {progress.examples_per_s:.1f} windows/s  {time_left(progress)}"
-    return f"{progress.phase} pass {progress.n_pass + 1} of {progress.passes}: {facts}".rstrip()
+    return f"{progress.phase} pass {progress.n_pass + 1} of {progress.passes}{within}: {facts}".rstrip()
 
 
 def time_left(progress: "Progress") -> str:

@@ -37,12 +37,15 @@ class Batch:
         Those of the whole step, where several processes share it.
     goes_on
         Whether each window follows the one at its place in the batch before.
+    idle
+        Whether no window of the step was left for this process: the one it has is all padding, and counts nowhere.
     """
 
     signals: Floats
     targets: Targets
     all_targets: Targets
     goes_on: bool
+    idle: bool = False
 
 
 def stage_targets(scorings: NDArray[np.int8], how: str, n_stages: int) -> Targets:
@@ -146,7 +149,8 @@ class Loader:
 
         A process for which no window is left gets one that is all padding: networks do not take none.
         """
-        mine = step.windows[self.rank :: self.world] or (step.windows[0]._replace(n_epochs=0),)
+        own = step.windows[self.rank :: self.world]
+        mine = own or (step.windows[0]._replace(n_epochs=0),)
         shape = (len(mine), self.context, len(self.nights.kinds), self.nights.epoch_samples)
         signals = np.zeros(shape, dtype=np.float32)
         for place, window in enumerate(mine):
@@ -157,7 +161,7 @@ class Loader:
                 rng = np.random.default_rng((self.seed, 1, n_pass, index, which))
                 filled[...] = augment(filled, self.augmentations, rng)
         targets, all_targets = (np.stack([self._targets(w) for w in windows]) for windows in (mine, step.windows))
-        return Batch(signals, targets, all_targets, step.goes_on)
+        return Batch(signals, targets, all_targets, step.goes_on, idle=not own)
 
     def _targets(self, window: Window) -> Targets:
         night = self.targets[window.night]

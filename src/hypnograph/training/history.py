@@ -14,15 +14,16 @@ Row = Mapping[str, float]
 
 CSV, CURVE = "history.csv", "learning-curve.png"
 """The files of a history."""
+_WHOLE = ("pass", "steps")
 
 
 def write_history(rows: Sequence[Row], folder: Path) -> None:
-    """Write the rows as csv; a number that is not known is left empty."""
+    """Write the rows as csv; a number that is not known is left empty. Passes are counted from 1."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with whole_file(folder / CSV) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: _text(name, value) for name, value in row.items()} for row in rows)
 
 
 def read_history(folder: str | Path) -> list[dict[str, float]]:
@@ -63,6 +64,7 @@ def is_better(row: Row, best: Row | None, validation: Validation) -> bool:
 def write_curve(rows: Sequence[Row], folder: Path, title: str) -> None:
     """Draw loss, scores and learning rate over the passes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 9), layout="constrained")
     losses, scores, rates = figure.subplots(3, 1, sharex=True, height_ratios=[2, 2, 1])
@@ -70,9 +72,11 @@ def write_curve(rows: Sequence[Row], folder: Path, title: str) -> None:
     losses.set(ylabel="loss", yscale=_scale(rows, "loss"), title=title)
     found = dict.fromkeys(name for row in rows for name in row if name.startswith("validation_"))
     _draw(scores, rows, {name.removeprefix("validation_"): name for name in found if name != "validation_loss"})
-    scores.set(ylabel="validation score", ylim=(0, 1))
+    lowest = min((row[name] for row in rows for name in found if name != "validation_loss" and name in row), default=0)
+    scores.set(ylabel="validation score", ylim=(min(0.0, lowest), 1))
     _draw(rates, rows, {"learning rate": "learning_rate"})
     rates.set(xlabel="pass", ylabel="learning rate", yscale=_scale(rows, "learning_rate"))
+    rates.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (axes for axes in (losses, scores) if axes.lines):
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     with whole_file(folder / CURVE) as path:
@@ -109,5 +113,5 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
     return add
 
 
-def _text(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
+def _text(name: str, value: float) -> str:
+    return "" if math.isnan(value) else str(int(value)) if name in _WHOLE else repr(value)

@@ -22,9 +22,12 @@ from hypnograph.model_info import ModelInfo
 from hypnograph.models import architectures, create_model, describe
 from hypnograph.network import TorchNetwork
 from hypnograph.stages import AASM_5, StageScheme
+from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.freed_memory import freed_memory_kept
 from hypnograph.training.machine import Machine, create_fabric
+from hypnograph.training.objectives import create_objective
+from hypnograph.training.optimisers import create_optimiser
 from hypnograph.training.phase import Course, Material, PhaseRun, Report, Result
 from hypnograph.training.prediction import check_spec
 from hypnograph.training.prepared_night import PreparedNight
@@ -87,17 +90,17 @@ def train(
     training, validation = (_material(store, part, recipe, info.scheme) for part in (split.train, split.validation))
     if not training.nights:
         raise HypnographError(_nobody(split, store))
+    _rehearse(recipe, model)
+    unfitted = () if initial is None else load_fitting(model, initial)
     _begin(fabric, folder, recipe, split, resume=resume, overwrite=overwrite)
-    if initial is not None:
-        load_fitting(model, initial)
     facts = _facts(folder, training.nights, store, split) | {"source": recipe.source}
     course = Course(fabric, machine, recipe, training, validation, facts, report)
     with freed_memory_kept() if fabric.device.type == "cpu" else nullcontext():
         if recipe.pretraining is not None:
-            first = _pretrain(course, recipe.pretraining, model, info, folder / PRETRAINING)
+            first = _pretrain(course, recipe.pretraining, model, info, folder / PRETRAINING, warm=initial is not None)
             if not first.finished:
                 return first
-        return PhaseRun(course, "training", recipe, model, info, folder).run()
+        return PhaseRun(course, "training", recipe, model, info, folder).run()._replace(unfitted=unfitted)
 
 
 def load_fitting(model: nn.Module, source: str | Path) -> tuple[str, ...]:
@@ -119,14 +122,43 @@ def load_fitting(model: nn.Module, source: str | Path) -> tuple[str, ...]:
     return tuple(name for name in own if name not in fitting)
 
 
-def _pretrain(course: Course, phase: Phase, model: nn.Module, info: ModelInfo, folder: Path) -> Result:
-    """Train the first of two steps to its end, and give its representation to the network."""
-    module: Any = architectures()[info.architecture]
+def _rehearse(recipe: Recipe, model: nn.Module) -> None:
+    """Make all that a recipe's phases name, so that what is wrong is said before anything is trained or written."""
+    phases: list[tuple[str, Phase, nn.Module]] = [("", recipe, model)]
+    if recipe.pretraining is not None:
+        phases.append(("pretraining.", recipe.pretraining, _first_network(recipe.network.architecture, model)))
+    for where, phase, network in phases:
+        for entry in phase.augmentation:
+            if "name" not in entry:
+                raise HypnographError(f"[[{where}augmentation]] has no name; it has {', '.join(entry) or 'nothing'}")
+            create_augmentation(**entry)
+        create_objective(phase.objective.name, **phase.objective.options)
+        create_optimiser(phase.optimiser, network)
+        if phase.objective.weight_penalty and not hasattr(network, "weight_penalty"):
+            raise HypnographError(
+                f"{where}objective.weight_penalty: {recipe.network.architecture} has no penalty of its own; use "
+                "optimiser.weight_decay"
+            )
+
+
+def _first_network(architecture: str, model: Any) -> Any:
+    """Return a fresh network of a first step."""
+    module: Any = architectures()[architecture]
     if not hasattr(module, "Pretraining"):
-        raise HypnographError(f"{info.architecture} has no first step; take [pretraining] out of the recipe")
+        raise HypnographError(f"{architecture} has no first step; take [pretraining] out of the recipe")
+    return module.Pretraining(model.config)
+
+
+def _pretrain(course: Course, phase: Phase, model: nn.Module, info: ModelInfo, folder: Path, *, warm: bool) -> Result:
+    """Train the first of two steps to its end, and give its representation to the network.
+
+    Where the network is `warm`, with weights of a checkpoint, the first step begins with those of its representation.
+    """
     torch.manual_seed(course.recipe.seed)
     network: Any = model
-    first = module.Pretraining(network.config)
+    first = _first_network(info.architecture, network)
+    if warm:
+        first.representation.load_state_dict(network.representation.state_dict())
     alone = replace(info, reach=0, grid=1, carries_state=False)
     result = PhaseRun(course, "pretraining", phase, first, alone, folder).run()
     network.representation.load_state_dict(first.representation.state_dict())

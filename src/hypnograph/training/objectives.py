@@ -65,7 +65,9 @@ def cross_entropy(
     return _ratio(total, scored.sum() if normalise == "scored" else (weights * probabilities).sum())
 
 
-def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
+def focal(
+    logits: Tensor, targets: Tensor, gamma: float = 2.0, *, stage_weights: Sequence[float] | None = None
+) -> Tensor:
     """Return the mean focal loss of the scored epochs (Lin et al. 2017, arXiv 1708.02002).
 
     Each stage's cross-entropy counts (1 − p)^gamma, so that epochs that are easy count little; with gamma 0 it is
@@ -79,6 +81,8 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
         Stages (…) or probabilities (…, stage), as the module's docstring says.
     gamma
         Not negative.
+    stage_weights
+        One weight per stage, not negative (the α of the paper); None weighs all alike.
 
     Returns
     -------
@@ -91,7 +95,8 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
     log_p = logits.log_softmax(-1)
     # Where p is 1 the slope of (1 − p)^gamma is infinite for gamma < 1, and infinity times log p = 0 is NaN.
     doubt = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps)
-    return _ratio(-(probabilities * doubt**gamma * log_p).sum(), scored.sum())
+    weights = _weights_like(logits, stage_weights)
+    return _ratio(-(weights * probabilities * doubt**gamma * log_p).sum(), scored.sum())
 
 
 def dice(

@@ -1,5 +1,6 @@
 """A phase of a training, from its first pass, or from where it was interrupted, to its end."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -65,13 +66,15 @@ Report = Callable[[Progress], None]
 class Result(NamedTuple):
     """What came of a training: its best checkpoint, its passes, the best of them (None: none was judged), its end.
 
-    `finished` is False where `Machine.most_minutes` stopped it; there may be no checkpoint yet.
+    `finished` is False where `Machine.most_minutes` stopped it; there may be no checkpoint yet. `unfitted` are weights
+    for which the checkpoint that it began with had none.
     """
 
     checkpoint: Path
     history: list[dict[str, float]]
     best: dict[str, float] | None
     finished: bool = True
+    unfitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +118,22 @@ class PhaseRun:
         fabric = self.course.fabric
         if fabric.world_size > 1:
             synchronise_norms(self.model)
+        idle = set(getattr(self.model, "idle_weights", ()))
+        for name, weight in self.model.named_parameters():
+            if name in idle:
+                weight.requires_grad_(False)  # several processes would wait for its gradient
         # On a GPU, a fused optimiser and the scaled gradients of half precision get in each other's way.
         self.optimiser = create_optimiser(self.phase.optimiser, self.model, fused=fabric.device.type == "cpu")
         self.stepper = self._stepper()
         self.sampler, self.loader = self._sampler(), self._loader()
-        self.state = read_state(self.folder / STATE, self.model, self.optimiser) or RunState()
+        self.precision = fabric.strategy.precision
+        found = read_state(self.folder / STATE, self.model, self.optimiser, self.precision)
+        self.state = found or RunState(nights_sha256=self._nights_sha256)
+        if self.state.nights_sha256 != self._nights_sha256:
+            raise HypnographError(
+                f"{self.folder}: the nights in the store are not those that this training began with; choose another "
+                "folder, or --overwrite"
+            )
         self.saved = -math.inf
         tell = tensorboard(self.folder / TENSORBOARD) if fabric.is_global_zero else lambda row: None
         self.began = time.monotonic()
@@ -131,6 +145,11 @@ class PhaseRun:
         judged = self.state.best is not None and self._is_ours
         chosen = self.folder / (BEST if judged else LAST)
         return Result(chosen, self.state.history, self.state.best, self._finished)
+
+    @cached_property
+    def _nights_sha256(self) -> str:
+        nights = (*self.course.training.nights, *self.course.validation.nights)
+        return hashlib.sha256("\n".join(sorted(f"{n.key} {n.sha256}" for n in nights)).encode()).hexdigest()
 
     @property
     def _is_ours(self) -> bool:
@@ -153,7 +172,12 @@ class PhaseRun:
     def _stepper(self) -> Stepper:
         course, phase = self.course, self.phase
         carries = phase.sampling.name in ("tracks", "night-tracks") and hasattr(self.model, "run")
-        given: Any = torch.compile(self.model) if course.machine.compile and not carries else self.model
+        if course.machine.compile and carries:
+            raise HypnographError(
+                f"--compile: {self.info.architecture} carries a state from step to step and is not compiled"
+            )
+        # Lengths are fixed but for the last step of a pass; symbolic ones are more than the compiler can do.
+        given: Any = torch.compile(self.model, dynamic=False) if course.machine.compile else self.model
         wrapped, optimiser = course.fabric.setup(given, self.optimiser)
         if carries:
             wrapped.mark_forward_method("run")
@@ -203,7 +227,7 @@ class PhaseRun:
         rate = set_learning_rates(self.optimiser, phase.optimiser, phase.schedule, n_pass=n_pass, passes=passes)
         # A pass depends on the seed and its number alone, so that it can be repeated after an interruption.
         torch.manual_seed(_seed(self.course.recipe.seed, n_pass, self.course.fabric.global_rank))
-        row = {"pass": float(n_pass), "learning_rate": rate, **self._pass()}
+        row = {"pass": float(n_pass + 1), "learning_rate": rate, **self._pass()}
         if (n_pass + 1) % phase.validation.every == 0 or n_pass + 1 == passes:
             row |= self._validate()
         return row | {"seconds": time.perf_counter() - began}
@@ -219,10 +243,11 @@ class PhaseRun:
             stepper.take(batch)
             examples += len(batch.all_targets)
             now = time.perf_counter()
-            # Processes may not wait for each other to tell: with several, a pass tells at its end.
-            if now - told > _TELL_EVERY_S and self.course.fabric.world_size == 1:
+            # Processes may not wait for each other to tell: the first one tells what it sees.
+            if now - told > _TELL_EVERY_S and self.course.fabric.is_global_zero:
                 told = now
-                self._report(stepper.steps, int(n_steps), stepper.mean_loss(), examples / (now - began))
+                loss, speed = stepper.mean_loss(own=True), examples / (now - began)
+                self._report(stepper.steps, int(n_steps), loss, speed, passed_s=now - began)
             if stepper.steps == n_steps:
                 break
         batches.close()
@@ -260,6 +285,7 @@ class PhaseRun:
             history=[*state.history, row],
             best=row if better else state.best,
             since_best=0 if better else state.since_best + 1,
+            nights_sha256=state.nights_sha256,
         )
         ends = self._finished or self._is_late
         if self.course.fabric.is_global_zero:
@@ -270,7 +296,8 @@ class PhaseRun:
                 self._save(LAST, row)
                 write_curve(self.state.history, self.folder, self.folder.resolve().name)
             write_history(self.state.history, self.folder)
-            write_state(self.state, self.folder / STATE, self.model, self.optimiser)
+            scaler = self.precision.state_dict()
+            write_state(self.state, self.folder / STATE, self.model, self.optimiser, scaler)
         self.course.fabric.barrier()
 
     def _save(self, name: str, row: dict[str, float]) -> None:
@@ -285,10 +312,20 @@ class PhaseRun:
         described = {"input": self.info.input, "scheme": self.info.scheme, "metrics": metrics}
         checkpoint.save(self.model, self.folder / name, overwrite=True, **described, **self.course.facts)
 
-    def _report(self, step: int, n_steps: int, loss: float, speed: float, row: dict[str, float] | None = None) -> None:
+    def _report(
+        self,
+        step: int,
+        n_steps: int,
+        loss: float,
+        speed: float,
+        row: dict[str, float] | None = None,
+        *,
+        passed_s: float = 0.0,
+    ) -> None:
         before = [row["seconds"] for row in self.state.history[-5:]]
         passes, n_pass = self.phase.stopping.passes, self.state.n_pass - (row is not None)
-        left = (passes - self.state.n_pass) * float(np.mean(before)) if before else math.nan
+        pass_s = float(np.mean(before)) if before else passed_s * n_steps / step if step else math.nan
+        left = max(0.0, (passes - self.state.n_pass) * pass_s - passed_s)
         self.course.report(Progress(self.name, n_pass, passes, step, n_steps, loss, speed, left, row))
 
 

@@ -67,6 +67,10 @@ class Sampling:
     discard_rest: bool = False
     shuffle: bool = True
 
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "context", "batch", "epochs_per_pass", "stride")
+        _at_least(self, 0, "even_share", "shift_s", "skip")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -89,6 +93,9 @@ class Objective:
     stage_weights: Sequence[float] | Literal["class-aware", "balanced"] | None = None
     weight_penalty: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "weight_penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +123,11 @@ class Optimiser:
     clip_norm: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "learning_rate", "weight_decay", "clip_norm")
+        if wrong := [name for name, rate in self.learning_rates.items() if rate < 0]:
+            raise HypnographError(f"learning_rates.{wrong[0]} is {self.learning_rates[wrong[0]]}; it must be 0 or more")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -138,6 +150,9 @@ class Schedule:
     factor: float = 0.1
     warm_up: int = 0
 
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "factor", "warm_up")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
@@ -145,6 +160,9 @@ class Stopping:
 
     passes: int = 100
     patience: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "passes", "patience")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +184,9 @@ class Validation:
     monitor: Literal["macro_f1", "kappa", "accuracy", "loss", "accuracy-and-macro-f1", "last"] = "macro_f1"
     nights_per_dataset: int | None = None
     every: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "nights_per_dataset", "every")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +385,17 @@ def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     if missing:
         raise HypnographError(f"{where + ': ' if where else ''}{missing[0]} is missing")
     made = {name: _checked(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()}
-    return kind(**made)
+    try:
+        return kind(**made)
+    except HypnographError as error:
+        raise HypnographError(f"{where}.{error}".lstrip(".")) from error
+
+
+def _at_least(table: Any, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(table, name)
+        if value is not None and not value >= least:
+            raise HypnographError(f"{name} is {value}; it must be {least:g} or more")
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

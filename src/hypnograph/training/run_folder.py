@@ -1,6 +1,7 @@
 """The folder of a training: what it was asked, and whether a training may begin or go on there."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ TENSORBOARD: Final = "tensorboard"
 
 
 def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overwrite: bool) -> None:
-    """Write down what a training is asked, or see that it is asked the same as before.
+    """Write down what a training is asked, or see that it is asked the same as before, but for when it stops.
 
     To begin anew removes what the training before left, so that none of it is taken for a result of this one. A file
     that says what is asked already is left as it is: a person may have written it.
@@ -30,8 +31,9 @@ def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overw
     Raises
     ------
     HypnographError
-        If the folder holds a training and neither `resume` nor `overwrite` is set, or `resume` is set and recipe or
-        split are other ones, or the folder has other ones and no training, and `overwrite` is not set.
+        If the folder holds a training and neither `resume` nor `overwrite` is set, or `resume` is set and recipe (but
+        for its ``[stopping]``) or split are other ones, or the folder has other ones and no training, and `overwrite`
+        is not set.
     """
     traces = (STATE, f"{PRETRAINING}/{STATE}", f"{BEST}/{INFO}", f"{LAST}/{INFO}")
     started = any((folder / trace).exists() for trace in traces)
@@ -39,6 +41,8 @@ def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overw
         raise HypnographError(f"{folder} holds a training: --resume goes on with it, --overwrite begins anew")
     goes_on, others = started and resume, _others(folder, recipe, split)
     for name in others:
+        if goes_on and name == RECIPE and _stops_elsewhere(folder / RECIPE, recipe):
+            continue
         if goes_on or ((folder / name).exists() and not overwrite):
             raise HypnographError(
                 f"{folder / name} is not what is asked now, and a training goes on with its own {name} only; take it, "
@@ -55,6 +59,14 @@ def _others(folder: Path, recipe: Recipe, split: Split) -> dict[str, str]:
     """Return the texts of what is asked, where the folder does not say it."""
     texts = {RECIPE: recipe_toml(recipe), SPLIT: split.to_json()}
     return {name: text for name, text in texts.items() if _said(folder / name) != text}
+
+
+def _stops_elsewhere(path: Path, recipe: Recipe) -> bool:
+    """Tell whether a recipe asks for more passes than the one in a file, or fewer, and for nothing else."""
+    try:
+        return replace(read_recipe(path), stopping=recipe.stopping) == recipe
+    except (HypnographError, OSError):
+        return False
 
 
 def _said(path: Path) -> str | None:

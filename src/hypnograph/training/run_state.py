@@ -1,5 +1,6 @@
 """What an interrupted training needs to go on: weights, optimiser, the passes so far."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,31 +28,44 @@ class RunState:
         The row of the pass that was judged best; None before any was judged.
     since_best
         Passes done after it.
+    nights_sha256
+        Of the nights that it learns from and is judged on.
     """
 
     n_pass: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] | None = None
     since_best: int = 0
+    nights_sha256: str = ""
 
 
-def write_state(state: RunState, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Write a training's state, whole or not at all."""
+def write_state(
+    state: RunState,
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    precision: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a training's state, whole or not at all; `precision` is that of the scaler of half precision."""
     values = {
         "format": FORMAT,
         "n_pass": state.n_pass,
         "history": state.history,
         "best": state.best,
         "since_best": state.since_best,
+        "nights_sha256": state.nights_sha256,
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
+        "precision": dict(precision or {}),
     }
     with whole_file(path) as temporary:
         torch.save(values, temporary)
 
 
-def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> RunState | None:
-    """Read a training's state into a network and its optimiser; None where there is none.
+def read_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, precision: Any = None
+) -> RunState | None:
+    """Read a training's state into a network, its optimiser, and the scaler of half precision; None if there is none.
 
     Raises
     ------
@@ -67,7 +81,10 @@ def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
             raise ValueError(f"its format is {values['format']}, and this hypnograph reads {FORMAT}")
         model.load_state_dict(values["model"])
         optimiser.load_state_dict(values["optimiser"])
-        return RunState(values["n_pass"], values["history"], values["best"], values["since_best"])
+        if precision is not None and values.get("precision"):
+            precision.load_state_dict(values["precision"])
+        names = ("n_pass", "history", "best", "since_best", "nights_sha256")
+        return RunState(**{name: values[name] for name in names})
     except Exception as error:  # torch's unpickler has half a dozen kinds for a damaged file
         raise UnreadableFileError(
             f"{path}: not the state of this training ({' '.join(str(error).split())[:300]})"

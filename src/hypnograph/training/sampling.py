@@ -52,10 +52,6 @@ def create_sampler(recipe: Sampling, nights: Nights, seed: int, *, pool: Pool | 
 
 
 def _check(recipe: Sampling, nights: Nights, seed: int) -> None:
-    least = {"context": 1, "batch": 1, "epochs_per_pass": 1, "stride": 1, "skip": 0}
-    for name, value in {name: getattr(recipe, name) for name in least}.items():
-        if value is not None and value < least[name]:
-            raise HypnographError(f"sampling.{name} is {value}; it must be {least[name]} or more")
     if not 0 <= recipe.even_share <= 1:
         raise HypnographError(f"sampling.even_share is {recipe.even_share}; give a share from 0 to 1")
     if not 0 <= recipe.shift_s < nights.epoch_s:

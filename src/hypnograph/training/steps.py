@@ -1,4 +1,8 @@
-"""One change of the weights after another; in how many parts, and by how many processes, makes no difference."""
+"""One change of the weights after another, in parts or by several processes where that is asked.
+
+Losses and gradients are those of the whole step in either case. Two things are not: batch norms see one part at a time
+(but all processes at once), and dropout draws differ from process to process.
+"""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,7 @@ from torch import Tensor, nn
 
 from hypnograph.training.batches import Batch
 from hypnograph.training.objectives import Objective
+from hypnograph.training.synchronised_norm import uncounted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -55,10 +60,13 @@ class Stepper:
         self._states: list[Tensor | None] = []
         self._total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the steps of this pass, over all processes, without the penalty."""
-        total: Any = self._total
-        if self.fabric.world_size > 1:
+    def mean_loss(self, *, own: bool = False) -> float:
+        """Return the mean loss of the steps of this pass without the penalty, over all processes.
+
+        All of them must ask; `own` is what this process alone sees.
+        """
+        total: Any = self._total * (self.fabric.world_size if own else 1)
+        if self.fabric.world_size > 1 and not own:
             total = self.fabric.all_reduce(self._total, reduce_op="sum")
         return float(total) / max(1, self.steps)
 
@@ -67,9 +75,11 @@ class Stepper:
         n_parts = min(self.accumulate, max(1, len(batch.signals)))
         if not batch.goes_on:
             self._states = [None] * n_parts
-        mass = self._mass(batch.all_targets)
+        # What is not parted needs no shares: not every loss has them.
+        mass = None if n_parts == self.fabric.world_size == 1 else self._mass(batch.all_targets)
         for index, part in enumerate(np.array_split(np.arange(len(batch.signals)), n_parts)):
-            with self.fabric.no_backward_sync(self.wrapped, enabled=index + 1 < n_parts):
+            unsynchronised = self.fabric.no_backward_sync(self.wrapped, enabled=index + 1 < n_parts)
+            with unsynchronised, uncounted(self.network, batch.idle):
                 loss = self._loss(index, batch.signals[part], batch.targets[part], mass)
                 if self.weight_penalty:
                     penalty: Any = self.network.weight_penalty
@@ -81,7 +91,7 @@ class Stepper:
         self.optimiser.zero_grad()
         self.steps += 1
 
-    def _loss(self, index: int, signals: NDArray[np.float32], targets: NDArray[Any], mass: float) -> Tensor:
+    def _loss(self, index: int, signals: NDArray[np.float32], targets: NDArray[Any], mass: float | None) -> Tensor:
         """Return this part's share of the loss of the whole step."""
         x = self.fabric.to_device(torch.from_numpy(signals))
         if self.carries:
@@ -93,7 +103,7 @@ class Stepper:
         if logits.ndim == signals.ndim:
             # Several outputs for each epoch: each should be its stage.
             y = y.unsqueeze(2).expand(*y.shape[:2], logits.shape[2], *y.shape[2:])
-        share = self._mass(targets) / mass if mass else 0.0
+        share = 1.0 if mass is None else self._mass(targets) / mass if mass else 0.0
         # Gradients are averaged over processes, but the shares of one step are to be summed.
         loss: Tensor = self.objective(logits, y) * (share * self.fabric.world_size)
         self._total += loss.detach().double() / self.fabric.world_size

@@ -4,6 +4,8 @@ torch's own SyncBatchNorm runs on GPUs only; this one runs on whatever `torch.di
 train to the weights of one.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,6 +33,8 @@ class SynchronisedNorm(nn.Module):
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
         self.eps, self.momentum = norm.eps, norm.momentum
+        self.counts = True
+        """Whether this process has a share in the statistics; see `uncounted`."""
         self.training = norm.training
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,11 +51,12 @@ class SynchronisedNorm(nn.Module):
     def _of_step(self, x: Tensor) -> tuple[Tensor, Tensor]:
         axes = [0, *range(2, x.dim())]
         n = x.new_full((1,), float(x.numel() // x.shape[1]))
+        share = float(self.counts)
         # Two sums, the second around the common mean: squares of large values would lose the variance.
-        totals = _sum(torch.cat([x.sum(axes), n]))
+        totals = _sum(torch.cat([x.sum(axes), n]) * share)
         mean, n = totals[:-1] / totals[-1], totals[-1]
         shape = (1, -1, *[1] * (x.dim() - 2))
-        var = _sum((x - mean.reshape(shape)).square().sum(axes)) / n
+        var = _sum((x - mean.reshape(shape)).square().sum(axes) * share) / n
         self._collect(mean.detach(), (var * n / (n - 1).clamp(min=1)).detach())
         return mean, var
 
@@ -89,3 +94,16 @@ def synchronise_norms(model: nn.Module) -> None:
             setattr(model, name, SynchronisedNorm(child))
         else:
             synchronise_norms(child)
+
+
+@contextmanager
+def uncounted(model: nn.Module, idle: bool) -> Iterator[None]:
+    """Leave what this process computes out of the statistics of all, where it has nothing but padding."""
+    norms = [module for module in model.modules() if isinstance(module, SynchronisedNorm)] if idle else []
+    for norm in norms:
+        norm.counts = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.counts = True

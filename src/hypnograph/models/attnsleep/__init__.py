@@ -279,6 +279,12 @@ class Model(nn.Module):
             self.front_end.apply(initialise)
         self.recalibration.apply(initialise)
 
+    @property
+    def idle_weights(self) -> tuple[str, ...]:
+        """Names of the weights that nothing uses: layers of the official code that it never calls."""
+        idle = (".unused.", ".attention_norm.") if self.config.ignored_norm else (".unused.",)
+        return tuple(name for name, _ in self.named_parameters() if any(part in name for part in idle))
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits.
 
