@@ -3,6 +3,7 @@
 The oracle is MNE-Python's `mne.filter`.
 """
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import mne
@@ -175,7 +176,18 @@ class TestScaling:
         assert len(spec.prepare(noise(round(256.0016 * 60)), 256.0016)) == 2
 
     @pytest.mark.parametrize(
-        "wrong", [{"scaling": "loud"}, {"outliers": "hide"}, {"resampling": "fast"}, {"context": 0}, {"epoch_s": 0}]
+        "wrong",
+        [
+            {"scaling": "loud"},
+            {"outliers": "hide"},
+            {"resampling": "fast"},
+            {"context": 0},
+            {"epoch_s": 0},
+            *(
+                {"band_hz": band}
+                for band in ((0.3, 64.0), (40.0, 0.3), (-5.0, 30.0), (0.0, 30.0), (math.nan, 30.0), (1e9, 2e9))
+            ),
+        ],
     )
     def test_impossible_values_are_refused(self, wrong: dict) -> None:
         with pytest.raises(HypnographError):

@@ -93,6 +93,12 @@ class InputSpec:
                 raise HypnographError(f"{field} is {getattr(self, field)!r}; choose from {', '.join(get_args(words))}")
         if not self.kinds or min(self.sample_rate, self.epoch_s, self.outlier_iqr) <= 0:
             raise HypnographError("an input needs a channel, and a positive sample_rate, epoch_s and outlier_iqr")
+        if self.band_hz is not None and not (
+            len(self.band_hz) == 2 and 0 < self.band_hz[0] < self.band_hz[1] < self.sample_rate / 2
+        ):
+            raise HypnographError(
+                f"band_hz is {self.band_hz}; at {self.sample_rate:g} Hz it needs 0 < low < high < {self.sample_rate / 2:g}"
+            )
         if self.context is not None and self.context < 1:
             raise HypnographError(f"context is {self.context}; a window has at least one epoch")
 

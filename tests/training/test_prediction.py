@@ -164,7 +164,7 @@ class TestSpec:
         [
             ({"sample_rate": 2.0}, r"sample_rate: the network takes 1\.0, the store has 2\.0"),
             ({"scaling": "robust"}, "scaling: the network takes none, the store has robust"),
-            ({"band_hz": (0.3, 35.0)}, r"band_hz: the network takes None, the store has \(0\.3, 35\.0\)"),
+            ({"band_hz": (0.1, 0.4)}, r"band_hz: the network takes None, the store has \(0\.1, 0\.4\)"),
             ({"kinds": (EEG,)}, "the network takes EOG, which the store has not"),
         ],
     )
