@@ -55,8 +55,11 @@ passes = 1
 CPU = Machine(accelerator="cpu", workers=0)
 
 
-def write_night(folder: Path, number: int, *, simulated: bool = False, label: str = "EEG Fpz-Cz") -> Night:
-    stages = np.concatenate([np.zeros(AWAKE, np.int8), stages_of_night(EPOCHS, number)])
+def write_night(
+    folder: Path, number: int, *, simulated: bool = False, label: str = "EEG Fpz-Cz", epochs: int = EPOCHS
+) -> Night:
+    stages = np.concatenate([np.zeros(AWAKE, np.int8), stages_of_night(epochs, number)])
+    folder.mkdir(parents=True, exist_ok=True)
     stages[-3] = -1
     samples = signals_of(stages, RATE * 30, number, scale=30).ravel().astype(np.float32)
     signal = Signal(label, RATE, "uV", samples.size, lambda first, past_last: samples[first:past_last])
@@ -189,7 +192,20 @@ class TestNumbers:
         assert tiny.weights_mb == pytest.approx(4 * tiny.n_parameters / 1e6, rel=0.2)
         assert sloppy.night_s is not None
         assert 0 < sloppy.night_s < 5
+        assert sloppy.computer is not None
+        assert sloppy.computer in comparison.table_markdown()
         assert (sloppy.training_s, sloppy.n_parameters, sloppy.weights_mb) == (None, None, None)
+
+    def test_the_mean_over_nights_has_an_interval_over_subjects(self, comparison: Comparison) -> None:
+        row = comparison.to_frame().loc["sloppy"]
+        assert row["accuracy_night_low"] < row["accuracy_night_mean"] < row["accuracy_night_high"]
+        low, high = row["accuracy_night_low"], row["accuracy_night_high"]
+        assert f"{row['accuracy_night_mean']:.3f} ({low:.3f} to {high:.3f}) ±" in comparison.table_markdown()
+
+    def test_what_each_takes_is_told(self, comparison: Comparison) -> None:
+        tiny, sloppy, _ = comparison.stagers
+        assert tiny.description.endswith("(EEG at 100 Hz)")
+        assert sloppy.description == "as it is, not trained here; it chooses its channels"
 
 
 class TestSplits:
@@ -233,6 +249,13 @@ class TestGoingOn:
         assert sum(first.heard.values()) == 3 + 3  # staged, then timed
         assert sum(again.heard.values()) == 1
         assert after.as_dict() == before.as_dict()
+
+    def test_another_recording_of_the_same_name_is_refused(self, nights: list[Night], tmp_path: Path) -> None:
+        first = write_night(tmp_path / "a", 2)
+        benchmark([first, nights[3]], {"exact": Listener()}, tmp_path / "out", n_bootstrap=10)
+        longer = write_night(tmp_path / "b", 2, label="EEG Fpz-Cz", epochs=EPOCHS + 2)
+        with pytest.raises(HypnographError, match=r"another recording called sleep-edf-20/SC4012"):
+            benchmark([longer], {"exact": Listener()}, tmp_path / "out", n_bootstrap=10)
 
     def test_a_further_stager_joins_and_a_changed_recipe_is_left_out(
         self, comparison: Comparison, nights: list[Night], out: Path, tmp_path: Path

@@ -106,3 +106,15 @@ def test_the_headline_numbers_of_the_four_systems_on_sleep_edf_20() -> None:
 def test_what_was_only_recalled_says_so() -> None:
     assert {row.origin for row in published_for("ucddb") if row.system == "U-Sleep"} == {"recalled"}
     assert {row.origin for row in published_for("dcsm") if row.system == "U-Sleep"} == {"published, third party"}
+
+
+def test_the_variants_of_attnsleep_stand_beside_it_with_their_own_source() -> None:
+    # As the author of the variants prints them.
+    variants = {
+        row.system: (row.accuracy, row.macro_f1) for row in published_for("sleep-edf-20") if "MSPSleep" in row.source
+    }
+    assert variants == {
+        "AttnSleep, rerun": (0.84, 0.79),
+        "AttnSleep with Conformer": (0.83, 0.78),
+        "AttnSleep with multi-scale multi-period CRNN": (0.8423, 0.7898),
+    }

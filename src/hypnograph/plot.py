@@ -215,6 +215,10 @@ def plot_confusion(counts: NDArray[np.integer], labels: Sequence[str], ax: "Axes
     ax.spines[:].set_visible(False)
 
 
+PICTURES = (".png", ".svg", ".pdf")
+"""How the names of pictures end that `save_picture` writes."""
+
+
 def save_picture(figure: "Figure", path: Path, *, dpi: int = 150) -> None:
     """Write a picture (png, svg, pdf), whole or not at all; without a date: the same content is the same file."""
     from matplotlib import rc_context

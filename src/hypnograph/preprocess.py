@@ -97,7 +97,7 @@ class InputSpec:
             len(self.band_hz) == 2 and 0 < self.band_hz[0] < self.band_hz[1] < self.sample_rate / 2
         ):
             raise HypnographError(
-                f"band_hz is {self.band_hz}; at {self.sample_rate:g} Hz it needs 0 < low < high < {self.sample_rate / 2:g}"
+                f"band_hz is {self.band_hz}; at {self.sample_rate:g} Hz, 0 < low < high < {self.sample_rate / 2:g}"
             )
         if self.context is not None and self.context < 1:
             raise HypnographError(f"context is {self.context}; a window has at least one epoch")

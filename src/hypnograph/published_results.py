@@ -22,6 +22,7 @@ _USLEEP: Final = "10.1038/s41746-021-00440-5"
 _YASA: Final = "10.7554/eLife.70092"
 _ANYSLEEP: Final = "github.com/dslaborg/AnySleep"
 _SLEEPYLAND: Final = "SLEEPYLAND (MIT, no DOI recorded)"
+_MSP: Final = "github.com/v-nhandt21/MSPSleepStageClassification"
 _RERUN: Final = "issue 12 of TinySleepNet's repository"
 
 _MASS: Final = ("mass-ss1", "mass-ss2", "mass-ss3", "mass-ss4", "mass-ss5")
@@ -124,6 +125,10 @@ def _deepsleepnet() -> list[PublishedResult]:
              source=_DEEPSLEEPNET, origin="recalled, consistent"),
         _row("DeepSleepNet", "mass-ss3", "F4-EOG (left)", "31 folds", "86.25 81.66 79.7 87.3 59.8 90.3 81.5 89.3",
              source=_DEEPSLEEPNET, n=58_600, origin="recalled, consistent"),
+        _row("Tsinalis 2016", "sleep-edf-20", "not stated there", "as DeepSleepNet's authors list it", "78.9 73.7 -",
+             source=_DEEPSLEEPNET, origin="published, third party"),
+        _row("Dong 2016", "mass-ss3", "not stated there", "as DeepSleepNet's authors list it", "85.9 80.5 -",
+             source=_DEEPSLEEPNET, origin="published, third party"),
     ]
 
 
@@ -176,6 +181,10 @@ def _attnsleep() -> list[PublishedResult]:
         return _row(system, name, channel, "as AttnSleep's authors list it", numbers, source=_ATTNSLEEP,
                     origin="recalled, consistent")
 
+    def variant(system: str, numbers: str) -> PublishedResult:
+        return _row(system, "sleep-edf-20", "Fpz-Cz", "20 folds", numbers, source=_MSP,
+                    note="by the author of the variants")
+
     edf, shhs = "Fpz-Cz", "C4-A1 (the code reads C3-A2)"
     return [
         own("sleep-edf-20", edf, 42_308, "84.4 78.1 79 89.7 42.6 88.8 90.2 79.0", "published"),
@@ -193,6 +202,9 @@ def _attnsleep() -> list[PublishedResult]:
         beside("SleepEEGNet", "shhs1-attnsleep", shhs, "73.9 68.4 65"),
         beside("ResnetLSTM", "shhs1-attnsleep", shhs, "83.3 69.4 76"),
         beside("MultitaskCNN", "shhs1-attnsleep", shhs, "81.4 71.2 74"),
+        variant("AttnSleep, rerun", "84 79 -"),
+        variant("AttnSleep with Conformer", "83 78 -"),
+        variant("AttnSleep with multi-scale multi-period CRNN", "84.23 78.98 -"),
     ]
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from hypnograph.cli import hypnograph
+from hypnograph.training.prediction_files import read_rows, write_rows
 from tests.cli.test_summary import Scorings, pooled, write_predictions
 
 
@@ -108,3 +109,16 @@ def test_what_is_no_prediction_is_said(tmp_path: Path) -> None:
     assert "`hypnograph predict` makes them" in str(run(tmp_path).exception)
     write_predictions(tmp_path, [1], scored=False)
     assert "no night with a reference" in str(run(tmp_path).exception)
+
+
+def test_a_picture_is_one_that_can_be_drawn(predictions, tmp_path: Path) -> None:
+    folder, _ = predictions
+    assert "a picture ends in .png, .svg, .pdf" in str(run(folder, "--png", tmp_path / "c.xlsx").exception)
+    assert run(folder, "--png", tmp_path / "c.svg").exit_code == 0
+
+
+def test_simulated_nights_are_counted(tmp_path: Path) -> None:
+    write_predictions(tmp_path, [0, 1])
+    rows = read_rows(tmp_path)
+    write_rows([rows[0]._replace(simulated="yes"), rows[1]], tmp_path)
+    assert " epochs (1 simulated nights): accuracy" in run(tmp_path).stdout

@@ -158,7 +158,7 @@ class TestErrors:
 
     def test_folds_of_another_recipe_are_not_taken_for_these(self, work: Path) -> None:
         result = run(work / "cv", "--set", "seed=2")
-        assert "fold-01 is done by another recipe than is asked now" in str(result.exception)
+        assert "fold-01 is of another recipe than is asked now" in str(result.exception)
 
     @pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--slurm", "")])
     def test_mistakes_are_told_before_anything_is_begun(self, options: tuple, tmp_path: Path) -> None:

@@ -54,14 +54,29 @@ def test_the_list_has_every_recipe_with_its_title() -> None:
         assert line.removeprefix(name).strip() == read_recipe(name).title != ""
 
 
-@pytest.mark.parametrize("there", ["recipe.toml", "README.md"])
-def test_what_a_person_wrote_is_replaced_only_where_it_is_asked(there: str, tmp_path: Path) -> None:
-    (tmp_path / there).write_text("mine")
+def test_a_recipe_that_a_person_wrote_is_replaced_only_where_it_is_asked(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("mine")
     assert "--overwrite" in str(run(tmp_path).exception)
-    assert [path.name for path in tmp_path.iterdir()] == [there]
-    assert (tmp_path / there).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+    assert recipe.read_text() == "mine"
     assert run(tmp_path, "--overwrite").exit_code == 0
-    assert (tmp_path / there).read_text() != "mine"
+    assert recipe.read_text() != "mine"
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_readme_that_is_there_stays(options: tuple, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    result = run(tmp_path, *options)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert (tmp_path / "recipe.toml").exists()
+    assert "README" not in result.stdout
+
+
+@pytest.mark.parametrize(("recipe", "dataset"), [("usleep", "sleep-edf-sc"), ("ecg-utime", "hmc")])
+def test_the_readme_takes_a_dataset_that_has_the_channels(recipe: str, dataset: str, tmp_path: Path) -> None:
+    run(tmp_path, "--recipe", recipe)
+    assert f"hypnograph fetch {dataset} " in (tmp_path / "README.md").read_text()
 
 
 def test_mistakes_say_what_to_do(tmp_path: Path) -> None:

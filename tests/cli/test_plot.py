@@ -1,5 +1,6 @@
 """``hypnograph plot``."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,13 @@ def test_the_spectrogram_of_a_recording_is_drawn(tmp_path: Path, shared_data: Pa
     result = run(eeg / "ucddb018.txt", tmp_path / "night.png", "--recording", eeg / "ucddb018.edf", "--dpi", 50)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "night.png").stat().st_size > 20_000
+
+
+def test_scorings_of_one_name_are_told_apart_by_their_folders(scoring: Path, tmp_path: Path) -> None:
+    for folder in ("predicted", "reference"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(scoring, tmp_path / folder / "night.txt")
+    run(tmp_path / "predicted/night.txt", tmp_path / "reference/night.txt", tmp_path / "night.svg")
+    drawn = (tmp_path / "night.svg").read_text()
+    assert "predicted/night.txt" in drawn
+    assert "reference/night.txt" in drawn

@@ -1,6 +1,7 @@
 """``hypnograph predict``: whose nights, by what, at which resolution, and what `evaluate` makes of the files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def work(tmp_path_factory) -> Path:
     store = write_store(folder / "store", recipe.input_spec(), n_subjects=3, n_epochs=20, datasets=("a", "b"),
                         derivations=2, unscored=(6,))  # fmt: skip
     train(recipe, store, SPLIT, folder / "run", machine=Machine(accelerator="cpu", workers=0))
+    shutil.copytree(folder / "run" / "best", folder / "alone")
     return folder
 
 
@@ -120,7 +122,8 @@ class TestByWhat:
 
     def test_the_folder_of_a_training_is_its_best_checkpoint(self, here: Path, tmp_path: Path) -> None:
         for name in ("run", "run/best"):
-            predict(tmp_path / name, "--part", "all", checkpoint=name)
+            predict(tmp_path / name, checkpoint=name)
+            assert {row.subject for row in read_rows(tmp_path / name)} == set(SPLIT.test)
         made = [json.loads((tmp_path / name / "made-by.json").read_text()) for name in ("run", "run/best")]
         assert made[0] == made[1]
 
@@ -146,13 +149,14 @@ class TestGoingOn:
 @pytest.mark.parametrize(
     ("checkpoint", "options", "message"),
     [
-        ("run/best", (), "does not say whom it was trained on: --split FILE, or --part all"),
+        ("alone", (), "does not say whom it was trained on: --split FILE, or --part all"),
         ("nowhere", ("--part", "all"), "nowhere: no such checkpoint"),
         ("store", ("--part", "all"), "store is no checkpoint"),
         ("run", ("--split", "nowhere.json"), "nowhere.json"),
         ("run", ("--dataset", "c"), "1 datasets have no night in this store: c"),
         ("run", ("--resolution", "5"), "gives one stage each 30 s"),
-        ("run/best", ("--augment", "1", "--part", "all"), "holds no training"),
+        ("run", ("--split", "."), "is a folder of splits; give one of its files"),
+        ("alone", ("--augment", "1", "--part", "all"), "holds no training"),
     ],
 )
 def test_what_cannot_be_staged_is_said(
@@ -163,9 +167,9 @@ def test_what_cannot_be_staged_is_said(
 
 
 def test_a_recipe_without_augmentation_has_none_for_the_test(here: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(TINY)
-    (tmp_path / "split.json").write_text(SPLIT.to_json())
-    result = predict(tmp_path / "out", "--augment", 1, checkpoint=tmp_path)
+    shutil.copytree("run", tmp_path / "run")
+    (tmp_path / "run" / "recipe.toml").write_text(TINY)
+    result = predict(tmp_path / "out", "--augment", 1, checkpoint=tmp_path / "run")
     assert "the recipe of this training has no augmentation" in str(result.exception)
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from hypnograph.cli import in_words
+
 HEAVY = {
     "torch",
     "pandas",
@@ -69,3 +71,9 @@ def test_debug_shows_the_traceback(tmp_path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" in result.stderr
+
+
+def test_an_error_of_the_operating_system_names_the_file_first() -> None:
+    error = FileNotFoundError(2, "No such file or directory", "/nowhere/night.edf")
+    assert in_words(error) == "/nowhere/night.edf: no such file or directory"
+    assert in_words(OSError("no words of its own")) == "no words of its own"

@@ -121,6 +121,12 @@ class TestOptions:
         chosen = pairs(tmp_path, psg="*/MAIN.edf", scoring="*_two.txt")
         assert chosen == {f"{p}/lab/main.edf": [("", f"{p}/lab/main_two.txt")] for p in ("p1", "p2")}
 
+    def test_a_pattern_that_no_file_matches_is_a_problem(self, tmp_path):
+        write_psg(tmp_path / "a.edf", LABELS)
+        write_codes(tmp_path / "a.txt", [0, 1])
+        _, problems = scanned("folder", tmp_path, scoring="*_two.txt")
+        assert problems["."] == "no file in it matches the option 'scoring': '*_two.txt'"
+
     def test_a_pattern_makes_a_scoring_of_what_could_be_notes(self, tmp_path):
         write_psg(tmp_path / "s1" / "main.edf", LABELS)
         write_codes(tmp_path / "s1" / "expert.txt", [0, 1])

@@ -31,7 +31,7 @@ class TestPooledAndPerNight:
     def test_pooled_is_the_agreement_of_all_epochs_together(self) -> None:
         nights = simulated_nights(4)
         together = [
-            Hypnogram(np.concatenate([getattr(n, side).stages for n in nights])) for side in NightPair._fields[2:]
+            Hypnogram(np.concatenate([getattr(n, side).stages for n in nights])) for side in ("reference", "predicted")
         ]
         found = evaluate_nights(nights)
         assert found.pooled == agreement(*together)

@@ -144,10 +144,10 @@ class TestARun:
     def test_folds_of_another_recipe_or_split_are_not_taken_for_these(self, done, splits, tmp_path) -> None:
         folds, out = done
         check_done(folds, recipe_of())
-        with pytest.raises(HypnographError, match="fold-01 is done by another recipe"):
+        with pytest.raises(HypnographError, match="fold-01 is of another recipe"):
             check_done(folds, recipe_of("seed=2"))
         turned = [Path(splits / f"fold-0{n}.json") for n in (1, 3, 2)]
-        with pytest.raises(HypnographError, match="fold-02 is done by another split"):
+        with pytest.raises(HypnographError, match="fold-02 is of another split"):
             check_done(read_folds(turned, out), recipe_of())
 
 

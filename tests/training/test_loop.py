@@ -113,6 +113,13 @@ class TestARun:
         assert network.info.split_sha256 == split.sha256
         assert f"{len(split.train)} nights" in network.info.data
         assert store.sha256[:12] in network.info.data
+        assert "simulated" not in network.info.data
+
+    def test_a_checkpoint_of_simulated_nights_says_so(self, tmp_path) -> None:
+        store = write_store(tmp_path / "store", recipe_of().input_spec(), n_subjects=3, simulated=True)
+        split = Split(train=store.subjects[:2], validation=store.subjects[2:], test=())
+        train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)
+        assert "2 nights of 2 subjects (2 of them simulated)" in hypnograph.load(tmp_path / "run" / "best").info.data
 
     def test_the_test_nights_are_never_read(self, store, split, tmp_path, monkeypatch) -> None:
         from hypnograph.training.prepared_night import PreparedNight

@@ -97,6 +97,13 @@ class TestWhatIsWritten:
             (night.dataset, night.id, night.person) for night in store.nights
         ]
 
+    def test_the_table_says_which_nights_are_simulated(self, network, store: Store, tmp_path) -> None:
+        made = write_store(tmp_path / "store", store.spec, n_subjects=1, simulated=True)
+        for of_store, said in ((made, "yes"), (store, "")):
+            list(predict(network, of_store, of_store.subjects[:1], tmp_path / said))
+            assert {row.simulated for row in read_rows(tmp_path / said)} == {said}
+            assert {pair.simulated for pair in read_pairs(tmp_path / said)} == {bool(said)}
+
     def test_no_two_nights_share_a_file(self, store: Store) -> None:
         night = store.nights[0]
         ids = ("a/b", "a_b", "a b", "a%2Fb", "å", "../up")

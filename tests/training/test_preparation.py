@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hypnograph.benchmark.references import read_references
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, Scoring, nights
 from hypnograph.errors import HypnographError
@@ -97,6 +98,8 @@ class TestOneNight:
         assert prepared.clock == (START + timedelta(seconds=phase)).time()
         assert prepared.entry["begins_s"] == phase
         assert f"epochs begin {phase:g} s into the recording" in prepared.warnings[0]
+        ((reference,), _) = read_references([night], 30.0)
+        assert reference.hypnogram("first").names == prepared.hypnogram().names
 
     def test_a_list_of_stages_may_be_of_20_s(self, tmp_path: Path) -> None:
         write_psg(tmp_path / "in" / "n1.edf", LABELS, sample_rate=64.0)

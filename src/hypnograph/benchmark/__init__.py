@@ -13,7 +13,7 @@ from hypnograph.benchmark.comparison import Comparison, Judged, gather, judge, s
 from hypnograph.benchmark.costs import cost_of
 from hypnograph.benchmark.entrants import Entrant, find_entrants
 from hypnograph.benchmark.paired_tests import PairedTest
-from hypnograph.benchmark.preparing import splits_of
+from hypnograph.benchmark.preparing import check_nights, splits_of
 from hypnograph.benchmark.references import read_references
 from hypnograph.benchmark.staging import Work, stage_all
 from hypnograph.benchmark.writing import write
@@ -88,7 +88,9 @@ def benchmark(
     out, entrants = Path(out), find_entrants(stagers, settings)
     references, unread = read_references(nights, _epoch_s(entrants), jobs)
     if not references:
-        raise HypnographError(f"no night has a scoring that can be read: {'; '.join(list(unread.values())[:3])}")
+        why = "; ".join(list(unread.values())[:3]) or "there are no nights"
+        raise HypnographError(f"no night has a scoring that can be read: {why}")
+    check_nights(references, out)
     splits: Sequence[Split] = ()
     if isinstance(folds, Path) or any(entrant.recipe for entrant in entrants):
         splits = splits_of(references, out, folds, validation=validation, seed=seed)

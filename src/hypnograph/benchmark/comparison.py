@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -185,7 +185,8 @@ def _flat(stager: Judged) -> dict[str, Any]:
     for name, (value, low, high) in evaluation.pooled_estimates.items():
         night = evaluation.per_night[name]
         row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        row |= {f"{name}_night_mean": night.mean, f"{name}_night_sd": night.sd}
+        row |= {f"{name}_night_mean": night.mean, f"{name}_night_low": night.low, f"{name}_night_high": night.high}
+        row |= {f"{name}_night_sd": night.sd}
     return row | asdict(stager.cost) | {"warnings": "; ".join(stager.warnings)}
 
 
@@ -292,7 +293,10 @@ def _predicted(staged: Staged, references: Iterable[Reference]) -> dict[str, Hyp
             first = 0 if prepared is None else reference.first_kept(prepared.crop)
             if key in of_store:
                 _check_aligned(reference, of_store[key].stages, first)
-            found[key] = _placed(read_hypnogram(path), reference, first)
+            predicted = read_hypnogram(path)
+            if prepared is None:  # it staged the recording's own epochs, which may begin elsewhere
+                predicted = predicted.align(reference.scorings[0].start, reference.n_epochs, reference.epoch_s)
+            found[key] = _placed(predicted, reference, first)
     return found
 
 
@@ -308,7 +312,7 @@ def _check_aligned(reference: Reference, stages: Any, first: int) -> None:
 
 def _placed(predicted: Hypnogram, reference: Reference, first: int) -> Hypnogram:
     """Return what was predicted from epoch `first` on, on all epochs of the recording."""
-    epoch_s = reference.scorings[0].epoch_s
+    epoch_s = reference.epoch_s
     if predicted.epoch_s != epoch_s:
         predicted = predicted.resample(epoch_s)
     stages = np.full(reference.n_epochs, -1, dtype=np.int8)
@@ -322,24 +326,12 @@ def judge(votes: Votes, *, n_bootstrap: int, seed: int) -> tuple[dict[str, Evalu
     """Return the evaluation of each stager, and the tests of all pairs."""
     evaluations = {}
     for place, name in enumerate(votes.names):
-        pairs = [NightPair(key, one.person, truth, said[place]) for key, (one, truth, said) in votes.nights.items()]
+        pairs = [
+            NightPair(key, one.person, truth, said[place], one.simulated)
+            for key, (one, truth, said) in votes.nights.items()
+        ]
         evaluations[name] = evaluate_nights(pairs, n_bootstrap=n_bootstrap, seed=seed)
     return evaluations, paired_tests(evaluations, n_bootstrap=n_bootstrap, seed=seed)
-
-
-_SAME_PEOPLE: Final = {
-    "sleep-edf-20": "sleep-edf-sc",
-    "shhs1": "shhs",
-    "shhs2": "shhs",
-    "shhs1-attnsleep": "shhs",
-}
-"""Datasets that are a part of another one, whose subjects they share."""
-
-
-def _people(subjects: Iterable[str]) -> set[tuple[str, str]]:
-    """Return persons, by one name of their dataset."""
-    parted = (subject.partition("/") for subject in subjects)
-    return {(_SAME_PEOPLE.get(dataset, dataset), subject) for dataset, _, subject in parted}
 
 
 def seen(staged: Staged, tested: set[str]) -> tuple[str, ...]:
@@ -350,7 +342,7 @@ def seen(staged: Staged, tested: set[str]) -> tuple[str, ...]:
     if entrant.split is None:
         data = "" if entrant.network is None or not entrant.network.info.data else f": {entrant.network.info.data}"
         return (f"trained elsewhere{data}; it is not known whether it has seen these subjects",)
-    met = _people(tested) & _people((*entrant.split.train, *entrant.split.validation))
+    met = tested & {*entrant.split.train, *entrant.split.validation}
     if met:
         return (f"may have seen these subjects: {len(met)} of the {len(tested)} tested are in its training",)
     return ()

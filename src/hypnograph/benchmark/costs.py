@@ -1,11 +1,15 @@
 """What a stager costs: seconds of training, seconds for a night, parameters, megabytes."""
 
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
+
+import torch
 
 from hypnograph.benchmark.entrants import Entrant
 from hypnograph.benchmark.staging import STAGERS, Staged, read_facts, write_facts
@@ -36,12 +40,15 @@ class Cost:
         Of the network.
     weights_mb
         Megabytes of the files of its weights.
+    computer
+        Where the seconds of a night were measured.
     """
 
     training_s: float | None = None
     night_s: float | None = None
     n_parameters: int | None = None
     weights_mb: float | None = None
+    computer: str | None = None
 
 
 def cost_of(staged: Staged, nights: Sequence[Night], out: Path) -> Cost:
@@ -51,13 +58,24 @@ def cost_of(staged: Staged, nights: Sequence[Night], out: Path) -> Cost:
     trained = best_checkpoint(staged.folders[0].parent) if entrant.recipe is not None else entrant.path
     if "night_s" not in known:
         seconds = _seconds_a_night(entrant, trained, nights[:_TIMED_NIGHTS])
-        known = write_facts(place, {"night_s": seconds, "n_parameters": _n_parameters(entrant, trained)})
+        measured = {"night_s": seconds, "computer": None if seconds is None else _computer()}
+        known = write_facts(place, measured | {"n_parameters": _n_parameters(entrant, trained)})
     return Cost(
         training_s=_training_s(staged) if entrant.recipe is not None else None,
         night_s=known["night_s"],
         n_parameters=known["n_parameters"],
         weights_mb=_weights_mb(entrant, trained),
+        computer=known.get("computer"),
     )
+
+
+def _computer() -> str:
+    """Return what a reader needs to compare seconds: the processor, its cores, the threads that were used."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [name])[0]}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
 
 
 def _training_s(staged: Staged) -> float:

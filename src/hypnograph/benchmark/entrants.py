@@ -66,12 +66,13 @@ class Entrant:
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """What it is and what it takes, in words."""
+        takes = "" if self.spec is None else f" ({', '.join(self.spec.kinds)} at {self.spec.sample_rate:g} Hz)"
         if self.recipe is not None:
-            return f"trained in each fold: {self.recipe.title or self.recipe.network.architecture}"
+            return f"trained in each fold: {self.recipe.title or self.recipe.network.architecture}{takes}"
         if self.network is not None:
-            return f"trained before: {self.network.info.title}"
-        return "as it is, not trained here"
+            return f"trained before: {self.network.info.title}{takes}"
+        return "as it is, not trained here; it chooses its channels"
 
 
 def find_entrants(given: Mapping[str, Any] | Sequence[Any], settings: Sequence[str] = ()) -> tuple[Entrant, ...]:

@@ -15,7 +15,9 @@ from hypnograph.training.people import Person, draw_folds, person_of
 from hypnograph.training.preparation import prepare
 from hypnograph.training.splits import Split, read_split, write_split
 from hypnograph.training.store import Store
+from hypnograph.whole_file import whole_file
 
+NIGHTS: Final = "nights.json"
 SPLITS: Final = "splits"
 STORES: Final = "stores"
 
@@ -68,6 +70,25 @@ def splits_of(
         if not existing:
             write_split(split, out / SPLITS / f"fold-{number:03d}.json")
     return drawn
+
+
+def check_nights(references: Sequence[Reference], out: Path) -> None:
+    """See that nights that are in a comparison already are still made of the same files, and remember the others.
+
+    Raises
+    ------
+    HypnographError
+        If one is not: what was staged of it, and what it cost, is of another recording.
+    """
+    known = json.loads((out / NIGHTS).read_text(encoding="utf-8")) if (out / NIGHTS).exists() else {}
+    sizes = {one.key: [one.night.psg.name, one.night.psg.stat().st_size] for one in references}
+    if changed := [key for key, size in sizes.items() if known.get(key, size) != size]:
+        raise HypnographError(
+            f"{out} holds a comparison on another recording called {changed[0]} "
+            f"({known[changed[0]][0]}, {known[changed[0]][1]:,} bytes); choose another folder"
+        )
+    with whole_file(out / NIGHTS) as path:
+        path.write_text(json.dumps(known | sizes, indent=1) + "\n", encoding="utf-8")
 
 
 def _check_tests(splits: Sequence[Split], people: Mapping[str, Person]) -> None:

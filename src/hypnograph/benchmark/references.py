@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypnograph.parallel import on_each
 from hypnograph.stages import AASM_5
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.cropping import Crop, crop_to_sleep
+from hypnograph.training.preparation import first_epoch_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Reference:
     night
         Whose.
     scorings
-        One of each scorer, on the epochs of the recording.
+        One of each scorer, on the epochs of the recording as `hypnograph.training.preparation` cuts them.
     simulated
         Whether nobody slept this night.
     """
@@ -46,6 +48,10 @@ class Reference:
     @property
     def n_epochs(self) -> int:
         return self.scorings[0].n_epochs
+
+    @property
+    def epoch_s(self) -> float:
+        return self.scorings[0].epoch_s
 
     def hypnogram(self, how: str) -> Hypnogram:
         """Return the scoring that counts: the ``"first"``, or the ``"majority"`` of the scorers."""
@@ -81,11 +87,13 @@ def read_references(nights: Iterable[Night], epoch_s: float, jobs: int = 1) -> t
 def _read(night: Night, epoch_s: float) -> Reference | tuple[str, str]:
     try:
         recording = night.recording()
-        n_epochs = int(recording.duration_s / epoch_s + 1e-6)
         scorings = [night.hypnogram(scorer, recording=recording) for scorer in night.scorers]
         if other := [scoring.scheme.name for scoring in scorings if scoring.scheme != AASM_5]:
             raise HypnographError(f"the scoring is in {other[0]}; a comparison takes the five AASM stages")
-        aligned = tuple(scoring.align(recording.start, n_epochs, epoch_s) for scoring in scorings)
+        lead_s = first_epoch_s(scorings, recording, epoch_s)
+        begin = None if recording.start is None else recording.start + timedelta(seconds=lead_s)
+        n_epochs = int((recording.duration_s - lead_s) / epoch_s + 1e-6)
+        aligned = tuple(scoring.align(begin, n_epochs, epoch_s) for scoring in scorings)
         if not any(scoring.scored.any() for scoring in aligned):
             raise HypnographError("no epoch of the recording is scored")
         return Reference(night, aligned, recording.is_simulated)

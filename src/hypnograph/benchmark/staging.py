@@ -1,7 +1,8 @@
 """Every stager stages the nights of all test parts; what is done already is not done again.
 
-The folder of a comparison holds ``splits/`` (one file for each fold), ``stores/`` (prepared nights, one store for each
-way of preparing) and ``stagers/NAME/``: a folder for each fold of a recipe, ``predictions/`` of all others.
+The folder of a comparison holds ``nights.json`` (what they are made of), ``splits/`` (one file for each fold),
+``stores/`` (prepared nights, one store for each way of preparing) and ``stagers/NAME/``: a folder for each fold of a
+recipe, ``predictions/`` of all others.
 """
 
 import json
@@ -229,7 +230,8 @@ def _stage_recording(stager: StagerLike, folder: Path, reference: Reference) -> 
 
 def _row(reference: Reference) -> PredictedNight:
     night = reference.night
-    return PredictedNight(night.dataset, night.id, reference.person, file_name(night))
+    simulated = "yes" if reference.simulated else ""
+    return PredictedNight(night.dataset, night.id, reference.person, file_name(night), simulated)
 
 
 def read_facts(place: Path) -> dict[str, Any]:

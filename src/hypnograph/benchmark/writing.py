@@ -51,7 +51,7 @@ def markdown(comparison: "Comparison") -> str:
         f"# {comparison.title}\n\n{facts}",
         f"## Pooled over all epochs\n\n{_pooled(comparison)}",
         f"## F1 of each stage, pooled\n\n{_stages(comparison)}",
-        f"## Per night: mean ± standard deviation\n\n{_per_night(comparison)}",
+        f"## Per night: mean (95 % interval of the mean) ± standard deviation\n\n{_per_night(comparison)}",
     ]
     if comparison.tests:
         parts.append(f"## Differences within subjects\n\n{_tests(comparison.tests)}")
@@ -102,7 +102,8 @@ def _per_night(comparison: "Comparison") -> str:
     rows = []
     for one in comparison.stagers:
         spreads = [one.evaluation.per_night[name] for name in _OVERALL]
-        rows.append([one.name, *(f"{_number(spread.mean)} ± {_number(spread.sd)}" for spread in spreads)])
+        cells = (f"{_estimate(spread.mean, spread.low, spread.high)} ± {_number(spread.sd)}" for spread in spreads)
+        rows.append([one.name, *cells])
     return _table(["stager", *(METRIC_LABELS[name] for name in _OVERALL)], rows)
 
 
@@ -151,10 +152,10 @@ def _costs(comparison: "Comparison") -> str:
             "–" if cost.weights_mb is None else _short(cost.weights_mb),
         ]
         rows.append([one.name, one.description, *numbers])
-    return _table(
-        ["stager", "what it is", "training, all folds", "file to stages, one night", "parameters", "MB of weights"],
-        rows,
-    )
+    header = ["stager", "what it is", "training, all folds", "file to stages, one night", "parameters", "MB of weights"]
+    computers = dict.fromkeys(one.cost.computer for one in comparison.stagers if one.cost.computer)
+    staged_on = f"\n\nSeconds of a night were measured on: {'; '.join(computers)}." if computers else ""
+    return _table(header, rows) + staged_on
 
 
 def _short(value: float) -> str:
@@ -185,7 +186,9 @@ def _notes(comparison: "Comparison") -> list[str]:
             notes.append(f"… and {many - _SHOWN_NIGHTS} more (comparison.json has all)")
     # Of the reference, and so the same for all.
     common = set.intersection(*(set(one.evaluation.notes) for one in comparison.stagers))
-    return notes + [note for note in comparison.stagers[0].evaluation.notes if note in common]
+    notes += [note for note in comparison.stagers[0].evaluation.notes if note in common]
+    own = [(one.name, note) for one in comparison.stagers for note in one.evaluation.notes if note not in common]
+    return notes + [f"{name}: {note}" for name, note in own]
 
 
 def _published(results: Sequence["PublishedResult"]) -> str:

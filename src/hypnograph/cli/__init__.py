@@ -69,6 +69,13 @@ def comma_list(value: str, known: Sequence[str], *, at_least_one: bool = False) 
     return words
 
 
+def in_words(error: Exception) -> str:
+    """Return an error in a line: of the operating system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
+
+
 def main() -> None:
     """Run the command line; an error that a user can mend is one line on standard error and exit code 1."""
     debug = "--debug" in sys.argv or bool(os.environ.get("HYPNOGRAPH_DEBUG"))
@@ -79,7 +86,7 @@ def main() -> None:
     except (HypnographError, OSError) as error:
         if debug:
             raise
-        click.secho(f"Error: {error}", fg="red", err=True)
+        click.secho(f"Error: {in_words(error)}", fg="red", err=True)
         sys.exit(1)
     except Exception as error:  # a defect of ours: say so in a line, keep the traceback for --debug
         if debug:

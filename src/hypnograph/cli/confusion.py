@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hypnograph.errors import HypnographError
+
 if TYPE_CHECKING:
     from hypnograph.evaluation.agreement import Agreement
 
@@ -41,10 +43,13 @@ def command(
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.cli.evaluate import merging_scheme
     from hypnograph.evaluation.tables import evaluate_nights
+    from hypnograph.plot import PICTURES
     from hypnograph.training.prediction_files import prediction_folders, read_all_pairs
-    from hypnograph.whole_file import check_output, whole_file
+    from hypnograph.whole_file import check_output
 
     if png is not None:
+        if png.suffix.lower() not in PICTURES:
+            raise HypnographError(f"{png.name}: a picture ends in {', '.join(PICTURES)}")
         check_output(png, overwrite=overwrite)
     merged = merging_scheme(scheme)
     pairs = [pair for of_folder in read_all_pairs(prediction_folders(places)).values() for pair in of_folder]
@@ -52,25 +57,28 @@ def command(
         pairs = [p._replace(reference=p.reference.merge(merged), predicted=p.predicted.merge(merged)) for p in pairs]
     for pair in pairs if show_pairs else ():
         click.echo(f"{pair.name}  {pair.subject}  {pair.reference.n_epochs} epochs")
-    pooled = evaluate_nights(pairs, ignore=ignore, wake_trim_min=wake_trim_min, n_bootstrap=0).pooled
-    _print(pooled, len(pairs), normalised=normalised)
+    evaluation = evaluate_nights(pairs, ignore=ignore, wake_trim_min=wake_trim_min, n_bootstrap=0)
+    pooled = evaluation.pooled
+    simulated = f" ({evaluation.n_simulated} simulated nights)" if evaluation.n_simulated else ""
+    _print(pooled, len(pairs), simulated, normalised=normalised)
     if png is not None:
         from matplotlib.figure import Figure
 
-        from hypnograph.plot import plot_confusion
+        from hypnograph.plot import plot_confusion, save_picture
 
         figure = Figure(figsize=(5.5, 5), layout="constrained")
-        plot_confusion(pooled.confusion, pooled.scheme.labels, figure.subplots())
-        with whole_file(png) as path:
-            figure.savefig(path, dpi=150)
+        axes = figure.subplots()
+        plot_confusion(pooled.confusion, pooled.scheme.labels, axes)
+        axes.set_title(f"{len(pairs)} nights, {pooled.n_epochs:,} epochs{simulated}", fontsize=10)
+        save_picture(figure, png)
         click.echo(f"written: {png}")
 
 
-def _print(pooled: "Agreement", n_nights: int, *, normalised: bool) -> None:
+def _print(pooled: "Agreement", n_nights: int, simulated: str, *, normalised: bool) -> None:
     labels = pooled.scheme.labels
     click.echo(
-        f"{n_nights} nights, {pooled.n_epochs} epochs: accuracy {pooled.accuracy:.3f}, macro F1 {pooled.macro_f1:.3f}, "
-        f"Cohen's kappa {pooled.cohen_kappa:.3f}"
+        f"{n_nights} nights, {pooled.n_epochs} epochs{simulated}: accuracy {pooled.accuracy:.3f}, "
+        f"macro F1 {pooled.macro_f1:.3f}, Cohen's kappa {pooled.cohen_kappa:.3f}"
     )
     width = max(9, *(len(label) + 3 for label in labels))
     click.echo("\nreference ↓ predicted →".ljust(25) + "".join(label.rjust(width) for label in labels))

@@ -1,17 +1,21 @@
 """``hypnograph init``: a project folder with a recipe of one's own."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hypnograph.errors import HypnographError
+
+if TYPE_CHECKING:
+    from hypnograph.channel_labels import ChannelKind
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option("--recipe", default="usleep", show_default=True, metavar="NAME", help="The recipe to begin with.")
 @click.option("--list", "as_list", is_flag=True, help="List the recipes.")
-@click.option("--overwrite", is_flag=True, help="Replace the recipe of a project that exists.")
+@click.option("--overwrite", is_flag=True, help="Replace the recipe of a project that exists; its README stays.")
 def command(*, folder: Path | None, recipe: str, as_list: bool, overwrite: bool) -> None:
     """Make a project in FOLDER: a recipe to change, and a README with the commands from data to results.
 
@@ -30,24 +34,28 @@ def command(*, folder: Path | None, recipe: str, as_list: bool, overwrite: bool)
         return
     if folder is None:
         raise HypnographError("name the folder of the project: hypnograph init FOLDER")
-    texts = {"recipe.toml": recipe_text(recipe), "README.md": _readme(folder.resolve().name, recipe)}
-    for name in texts:
-        check_output(folder / name, overwrite=overwrite)
-    for name, text in texts.items():
+    text = recipe_text(recipe)
+    check_output(folder / "recipe.toml", overwrite=overwrite)
+    texts = {"recipe.toml": text}
+    if not (folder / "README.md").exists():  # one that is there may be its owner's by now
+        texts["README.md"] = _readme(folder.resolve().name, recipe, parse_recipe(text).input_spec().kinds)
+    for name, content in texts.items():
         with whole_file(folder / name) as path:
-            path.write_text(text, encoding="utf-8")
-    click.echo(f"{folder}: recipe.toml ({recipe}), README.md (what to do next)")
+            path.write_text(content, encoding="utf-8")
+    click.echo(f"{folder}: recipe.toml ({recipe})" + ", README.md (what to do next)" * ("README.md" in texts))
 
 
-def _readme(name: str, recipe: str) -> str:
+def _readme(name: str, recipe: str, kinds: "tuple[ChannelKind, ...]") -> str:
+    # Sleep-EDF has no ECG, and of the EMG an envelope.
+    dataset = "hmc" if {"ECG", "EMG"} & set(kinds) else "sleep-edf-sc"
     return f"""# {name}
 
 A hypnograph project, begun with the recipe `{recipe}`. Change `recipe.toml` to change what is trained. In this folder:
 
-    hypnograph fetch sleep-edf-sc data/sleep-edf-sc --first 10
-    hypnograph check-data sleep-edf-sc data/sleep-edf-sc
-    hypnograph split sleep-edf-sc=data/sleep-edf-sc split.json
-    hypnograph prepare store sleep-edf-sc=data/sleep-edf-sc --recipe recipe.toml
+    hypnograph fetch {dataset} data/{dataset} --first 10
+    hypnograph check-data {dataset} data/{dataset} --kinds {",".join(kinds)}
+    hypnograph split {dataset}=data/{dataset} split.json
+    hypnograph prepare store {dataset}=data/{dataset} --recipe recipe.toml
     hypnograph train recipe.toml store split.json run
     hypnograph predict run store predictions
     hypnograph summary predictions

@@ -6,8 +6,6 @@ import click
 
 from hypnograph.errors import HypnographError
 
-SUFFIXES = (".png", ".svg", ".pdf")
-
 
 @click.command()
 @click.argument("scorings", metavar="SCORING…", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -41,18 +39,22 @@ def command(
       hypnograph plot night-hypnogram.csv night.svg --hypnodensity --recording night.edf
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.hypnogram_files import read_hypnodensity, read_hypnogram
-    from hypnograph.plot import plot_night, save_picture
+    from hypnograph.plot import PICTURES, plot_night, save_picture
     from hypnograph.signal_files import read_recording
     from hypnograph.stages import parse_stage_map
     from hypnograph.whole_file import check_output
 
-    if out.suffix.lower() not in SUFFIXES:
-        raise HypnographError(f"{out.name}: a picture ends in {', '.join(SUFFIXES)}; it is the last argument")
+    if out.suffix.lower() not in PICTURES:
+        raise HypnographError(f"{out.name}: a picture ends in {', '.join(PICTURES)}; it is the last argument")
     check_output(out, inputs=(*scorings, recording), overwrite=overwrite)
     psg = None if recording is None else read_recording(recording)
     start = None if psg is None else psg.start
     names = parse_stage_map(stage_map)
-    drawn = [(path.name, read_hypnogram(path, stage_map=names, recording_start=start)) for path in scorings]
+    called = [path.name for path in scorings]
+    if len(set(called)) < len(called):  # predicted/night.json beside reference/night.json
+        called = [f"{path.resolve().parent.name}/{path.name}" for path in scorings]
+    read = [read_hypnogram(path, stage_map=names, recording_start=start) for path in scorings]
+    drawn = list(zip(called, read, strict=True))
     density = read_hypnodensity(scorings[0]) if hypnodensity else None
     if hypnodensity and density is None:
         raise HypnographError(f"{scorings[0].name} holds no probabilities; leave out --hypnodensity")

@@ -71,11 +71,12 @@ def command(
     from hypnograph.training.prediction_files import Options, predict
     from hypnograph.training.store import open_store
 
+    network = load(checkpoint, resolution_s=resolution_s)
     subjects = None if part == "all" else _subjects(checkpoint, split, part)
     nights = open_store(store)
     if datasets:
         nights = nights.select(datasets=datasets)
-        subjects = None if subjects is None else [s for s in subjects if s.partition("/")[0] in datasets]
+        subjects = None if subjects is None else [subject for subject in subjects if subject in nights.subjects]
     augmentations, context = _augmentations(checkpoint) if n_augmented else ([], None)
     options = Options(
         most=combinations,
@@ -86,7 +87,6 @@ def command(
         each=each,
         seed=seed,
     )
-    network = load(checkpoint, resolution_s=resolution_s)
     rows = list(_told(predict(network, nights, subjects, out, options=options, resume=resume, overwrite=overwrite)))
     click.echo(f"{len(rows)} nights of {len({row.subject for row in rows})} subjects: {out}")
 
@@ -95,7 +95,7 @@ def _subjects(checkpoint: str, split: Path | None, part: str) -> list[str]:
     from hypnograph.training.run_folder import SPLIT
     from hypnograph.training.splits import read_split
 
-    path = split or Path(checkpoint) / SPLIT
+    path = split or _run_folder(checkpoint) / SPLIT
     if split is None and not path.is_file():
         raise HypnographError(f"{checkpoint} does not say whom it was trained on: --split FILE, or --part all")
     subjects = list(getattr(read_split(path), part))
@@ -104,14 +104,25 @@ def _subjects(checkpoint: str, split: Path | None, part: str) -> list[str]:
     return subjects
 
 
+def _run_folder(checkpoint: str) -> Path:
+    """Return the folder of the training that a checkpoint is of: itself, or the one above its best and last."""
+    from hypnograph.training.run_folder import BEST, LAST
+
+    path = Path(checkpoint)
+    return path.parent if path.resolve().name in (BEST, LAST) else path
+
+
 def _augmentations(checkpoint: str) -> tuple[list[Any], int]:
     """Return the augmentations of a training, and how many epochs they were given at once."""
     from hypnograph.training.augmentation import create_augmentation
     from hypnograph.training.run_folder import read_run
 
-    recipe = read_run(checkpoint)[0]
+    recipe = read_run(_run_folder(checkpoint))[0]
     if not recipe.augmentation:
-        raise HypnographError("--augment: the recipe of this training has no augmentation")
+        raise HypnographError(
+            "--augment: the recipe of this training has no augmentation, and a network is shown what it has learnt; "
+            "leave it out, or train with one, as the recipe usleep-paper does"
+        )
     return [create_augmentation(**entry) for entry in recipe.augmentation], recipe.sampling.context
 
 

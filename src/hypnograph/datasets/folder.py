@@ -82,6 +82,9 @@ def scan(
     meanings = tuple(parse_stage_map(stage_map).items())
     psgs = _recordings(folder, psg, scoring)
     files = _scorings(folder, scoring, psgs)
+    for option, pattern, found in (("psg", psg, psgs), ("scoring", scoring, files)):
+        if pattern and not found and pattern != SAME:
+            yield Problem(folder, f"no file in it matches the option {option!r}: {pattern!r}")
     by_id = _of_one_id(folder, psgs, files, id)
     rest = [file for file in files if file not in {f for found in by_id.values() for f in found}]
     partners = _partners(folder, psgs, rest, all_certain=bool(scoring))

@@ -39,12 +39,13 @@ FEW_SUBJECTS = 10
 
 
 class NightPair(NamedTuple):
-    """Two scorings of one night on one grid, and whose night it was."""
+    """Two scorings of one night on one grid, whose night it was, and whether nobody slept it."""
 
     name: str
     subject: str
     reference: Hypnogram
     predicted: Hypnogram
+    simulated: bool = False
 
 
 class NightAgreement(NamedTuple):
@@ -91,6 +92,8 @@ class Evaluation:
         Different subjects among the nights.
     n_bootstrap, seed
         Of the intervals.
+    n_simulated
+        Nights that nobody slept.
     """
 
     pooled: Agreement
@@ -100,11 +103,14 @@ class Evaluation:
     n_subjects: int
     n_bootstrap: int
     seed: int
+    n_simulated: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know before trusting the numbers."""
         notes = []
+        if self.n_simulated:
+            notes.append(f"{self.n_simulated} of {len(self.nights)} nights are simulated: nobody slept them")
         for label in self.pooled.per_stage:
             i = self.pooled.scheme.labels.index(label)
             n_without = sum(
@@ -139,6 +145,7 @@ class Evaluation:
         return {
             "n_nights": len(self.nights),
             "n_subjects": self.n_subjects,
+            "n_simulated": self.n_simulated,
             "interval": {
                 "percent": INTERVAL_PERCENT,
                 "bootstrap_over": "subjects",
@@ -207,7 +214,7 @@ def evaluate_nights(
     Parameters
     ----------
     nights
-        (name, subject, reference, predicted) of each night, both hypnograms on one grid.
+        (name, subject, reference, predicted) of each night, both hypnograms on one grid; and whether it is simulated.
     ignore, wake_trim_min
         As in `agreement`.
     n_bootstrap
@@ -222,7 +229,8 @@ def evaluate_nights(
     AlignmentError
         If the two hypnograms of a night do not lie on one grid; the message names the night.
     """
-    compared = tuple(_compare(NightPair(*night), ignore, wake_trim_min) for night in nights)
+    pairs = [NightPair(*night) for night in nights]
+    compared = tuple(_compare(pair, ignore, wake_trim_min) for pair in pairs)
     if not compared:
         raise HypnographError("there is no night to evaluate")
     scheme = compared[0].agreement.scheme
@@ -251,6 +259,7 @@ def evaluate_nights(
         n_subjects=len(subjects),
         n_bootstrap=n_bootstrap,
         seed=seed,
+        n_simulated=sum(pair.simulated for pair in pairs),
     )
 
 

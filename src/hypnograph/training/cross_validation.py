@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report
 from hypnograph.training.prediction_files import Options, evaluate_predictions, predict
 from hypnograph.training.recipes import Recipe
-from hypnograph.training.run_folder import best_checkpoint, read_run
+from hypnograph.training.run_folder import RECIPE, best_checkpoint, read_run
 from hypnograph.training.splits import Split, read_split
 from hypnograph.training.store import Store
 from hypnograph.whole_file import whole_file
@@ -80,11 +81,13 @@ def read_folds(splits: Sequence[str | Path], out: str | Path) -> list[Fold]:
 
 
 def _files(place: Path) -> list[Path]:
+    if not place.exists():
+        raise HypnographError(f"{place}: no such folder of splits; `hypnograph split STORE {place} --folds K` makes it")
     return sorted(place.glob("*.json")) if place.is_dir() else [place]
 
 
 def check_done(folds: Sequence[Fold], recipe: Recipe) -> None:
-    """See that the folds that are done were asked what is asked now; `train` sees to the others.
+    """See that the folds that are done, or begun, were asked what is asked now: all folds are of one kind or none is.
 
     Raises
     ------
@@ -92,12 +95,14 @@ def check_done(folds: Sequence[Fold], recipe: Recipe) -> None:
         If one was trained by another recipe, or on other subjects.
     """
     for fold in folds:
-        if not fold.is_done:
+        if not (fold.folder / RECIPE).is_file():
             continue
-        done_recipe, done_split = read_run(fold.folder)
-        if different := "recipe" if done_recipe != recipe else "split" if done_split != fold.split else "":
+        its_recipe, its_split = read_run(fold.folder)
+        asked = recipe if fold.is_done else replace(recipe, stopping=its_recipe.stopping)  # it can be made longer
+        if different := "recipe" if its_recipe != asked else "split" if its_split != fold.split else "":
             raise HypnographError(
-                f"{fold.folder} is done by another {different} than is asked now; choose another folder for this one"
+                f"{fold.folder} is of another {different} than is asked now; choose another folder for this "
+                f"cross-validation, or remove {fold.folder}"
             )
 
 

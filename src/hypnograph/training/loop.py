@@ -198,7 +198,9 @@ def _facts(folder: Path, nights: Sequence[PreparedNight], store: Store, split: S
     parts = []
     for dataset in sorted({night.dataset for night in nights}):
         of_it = [night for night in nights if night.dataset == dataset]
-        parts.append(f"{dataset}: {len(of_it)} nights of {len({night.person for night in of_it})} subjects")
+        n_simulated = sum(night.is_simulated for night in of_it)
+        simulated = f" ({n_simulated} of them simulated)" * bool(n_simulated)
+        parts.append(f"{dataset}: {len(of_it)} nights of {len({night.person for night in of_it})} subjects{simulated}")
     licences = "; ".join(sorted({night.licence for night in nights if night.licence})) or "not stated"
     data = f"{'; '.join(parts)}. Store {store.sha256[:12]}; licence of the data: {licences}"
     return {"name": folder.resolve().name, "data": data, "split_sha256": split.sha256}

@@ -80,7 +80,10 @@ def check_spec(network: Network, prepared_for: InputSpec) -> None:
     if missing := [kind for kind in network.info.input.kinds if kind not in prepared_for.kinds]:
         different.append(f"the network takes {', '.join(missing)}, which the store has not")
     if different:
-        raise HypnographError("these nights were prepared for another network: " + "; ".join(different))
+        raise HypnographError(
+            f"these nights were prepared for another network: {'; '.join(different)}. "
+            "Prepare them into another store: hypnograph prepare STORE … --recipe RECIPE, or --like CHECKPOINT"
+        )
 
 
 def predict_night(

@@ -1,9 +1,9 @@
 """Staged nights of a dataset as files: what a network said, what people said, and a table that tells whose nights.
 
-A folder of predictions holds ``nights.csv`` (a row for each night: dataset, night, subject, file), ``predicted/``
-(stages and probabilities, hypnograph's JSON), ``reference/`` (one scoring for each night), ``made-by.json`` (whose
-predictions they are, so that those of two networks are never mixed), and, where asked for, ``combinations/NAME/`` (what
-each channel combination said). `hypnograph evaluate` takes the two folders, too.
+A folder of predictions holds ``nights.csv`` (a row for each night: dataset, night, subject, file, simulated),
+``predicted/`` (stages and probabilities, hypnograph's JSON), ``reference/`` (one scoring for each night),
+``made-by.json`` (whose predictions they are, so that those of two networks are never mixed), and, where asked for,
+``combinations/NAME/`` (what each channel combination said). `hypnograph evaluate` takes the two folders, too.
 """
 
 import csv
@@ -39,12 +39,13 @@ COMBINATIONS: Final = "combinations"
 
 
 class PredictedNight(NamedTuple):
-    """A row of ``nights.csv``."""
+    """A row of ``nights.csv``; `simulated` is ``"yes"`` where nobody slept the night."""
 
     dataset: str
     night: str
     subject: str
     file: str
+    simulated: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +117,20 @@ def predict(
     nights = store.select(subjects=subjects).nights
     if not nights:
         raise HypnographError("there are no nights to stage")
-    rows = [PredictedNight(night.dataset, night.id, night.person, file_name(night)) for night in nights]
+    rows = [
+        PredictedNight(night.dataset, night.id, night.person, file_name(night), _yes(night.is_simulated))
+        for night in nights
+    ]
     _begin(folder, rows, _made_by(network, options), resume=resume, overwrite=overwrite)
     for night, row in zip(nights, rows, strict=True):
         path = folder / PREDICTED / row.file
         if not (resume and path.exists()):
             _write(predict_night_with(network, night, options), night, row, folder, options)
         yield row
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else ""
 
 
 def _made_by(network: Network, options: Options) -> dict[str, Any]:
@@ -296,7 +304,8 @@ def read_pairs(folder: str | Path, *, combination: str | None = None) -> list[Ni
         if not ((folder / REFERENCE / row.file).exists() and (place / row.file).exists()):
             continue
         reference, predicted = read_hypnogram(folder / REFERENCE / row.file), read_hypnogram(place / row.file)
-        pairs.append(NightPair(f"{row.dataset}/{row.night}", row.subject, *on_one_grid(reference, predicted)))
+        both = on_one_grid(reference, predicted)
+        pairs.append(NightPair(f"{row.dataset}/{row.night}", row.subject, *both, simulated=row.simulated == _yes(True)))
     return pairs
 
 

@@ -259,7 +259,7 @@ def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals,
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         coming = pool.submit(_scorings, night, recording, choices.scorers)
         prepared, rates, warnings = _prepare_soon(pool, recording, chosen, coming, store)
-        scorings, lead_s = coming.result(), _lead_s(coming.result(), recording, spec)
+        scorings, lead_s = coming.result(), first_epoch_s(coming.result(), recording, spec.epoch_s)
         signals, kept = _moving(chosen, [epochs.result() for epochs in prepared])
     warnings += [f"{d.kind} {d.name} is flat and left out" for d in chosen if d not in kept]
     # Rounding of the sample rates may lack one epoch at the end of some.
@@ -282,15 +282,15 @@ def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals,
     return entry, {key: epochs[first:past_last] for key, epochs in signals.items()}, stages
 
 
-def _lead_s(scorings: Sequence[Hypnogram], recording: Recording, spec: InputSpec) -> float:
-    """Return when the first epoch begins: where those that were scored do, if that is within an epoch of the recording.
+def first_epoch_s(scorings: Sequence[Hypnogram], recording: Recording, epoch_s: float) -> float:
+    """Return when the first epoch begins, in seconds of the recording: where an epoch that was scored would begin.
 
-    A scoring whose epochs have another length has no grid to follow.
+    A scoring whose epochs have another length has no grid to follow; nor has one whose start is not known.
     """
     for scoring in scorings:
-        if scoring.start is not None and recording.start is not None and scoring.epoch_s == spec.epoch_s:
-            lead_s = (scoring.start - recording.start).total_seconds() % spec.epoch_s
-            return 0.0 if min(lead_s, spec.epoch_s - lead_s) < _JITTER_S else lead_s
+        if scoring.start is not None and recording.start is not None and scoring.epoch_s == epoch_s:
+            lead_s = (scoring.start - recording.start).total_seconds() % epoch_s
+            return 0.0 if min(lead_s, epoch_s - lead_s) < _JITTER_S else lead_s
     return 0.0
 
 
@@ -345,7 +345,7 @@ def _prepare_soon(
         derived = read_derivation(recording, derivation)
         rates.append(derived.sample_rate)
         warnings += derived.warnings
-        lead_s = _lead_s(scorings.result(), recording, store.spec)
+        lead_s = first_epoch_s(scorings.result(), recording, store.spec.epoch_s)
         prepared.append(pool.submit(_prepared, derived, lead_s, store.spec, store.storage.dtype))
     return prepared, rates, warnings
 

@@ -91,6 +91,11 @@ class PreparedNight:
         return str(self.entry["licence"])
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether nobody slept this night."""
+        return bool(self.entry.get("simulated"))
+
+    @property
     def scorers(self) -> tuple[str, ...]:
         return tuple(self.entry["scorers"])
 

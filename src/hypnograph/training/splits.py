@@ -154,8 +154,15 @@ def read_split(path: str | Path) -> Split:
     HypnographError
         If the file holds no valid split.
     """
+    path = Path(path)
+    if path.is_dir():
+        raise HypnographError(
+            f"{path} is a folder of splits; give one of its files, or hypnograph cross-validate them all"
+        )
+    if not path.exists():
+        raise UnreadableFileError(f"{path}: no such split; hypnograph split makes one")
     try:
-        return Split.from_json(Path(path).read_bytes())
+        return Split.from_json(path.read_bytes())
     except HypnographError as error:
         raise UnreadableFileError(f"{path}: {error}") from error
 
