@@ -37,6 +37,10 @@ class TestPooledAndPerNight:
         assert found.pooled == agreement(*together)
         assert found.pooled_estimates["cohen_kappa"].value == found.pooled.cohen_kappa
 
+    def test_a_stage_is_left_to_count(self) -> None:
+        with pytest.raises(HypnographError, match="all stages of AASM are ignored"):
+            evaluate_nights(simulated_nights(1), ignore=["W", "N1", "N2", "N3", "REM"])
+
     def test_per_night_is_the_mean_and_sd_of_the_nights_numbers(self) -> None:
         nights = simulated_nights(4)
         each = [agreement(n.reference, n.predicted) for n in nights]

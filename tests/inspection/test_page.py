@@ -103,6 +103,15 @@ def test_the_strongest_cell_of_each_measure_is_listed(inspection) -> None:
     assert all(("below the threshold" in what) != table["found"].any() for _, what in drawn)
 
 
+def test_a_night_in_which_no_cell_can_be_judged_has_a_page_that_says_so(night, tmp_path) -> None:
+    torch.manual_seed(0)
+    model = create_model("tinysleepnet", preset="small")
+    drowsy = Hypnogram(np.arange(90) // 3 % 2, start=night[1].start)  # W and N1 only, and no runs
+    inspected = inspect(TorchNetwork(model, describe(model)), night[1], scoring=drowsy)
+    page = write_page(inspected, tmp_path, recording_name="night")[0].read_text(encoding="utf-8")
+    assert "Nothing can be measured" in page
+
+
 class TestInspect:
     def test_stages_are_placed_by_their_start_and_unscored_ones_do_not_count(self, night) -> None:
         stages, recording = night

@@ -225,7 +225,7 @@ def evaluate_nights(
     Raises
     ------
     HypnographError
-        If there is no night, or two nights use different schemes.
+        If there is no night, all stages are ignored, or two nights use different schemes.
     AlignmentError
         If the two hypnograms of a night do not lie on one grid; the message names the night.
     """
@@ -244,6 +244,8 @@ def evaluate_nights(
     subjects, subject_of_night = np.unique([night.subject for night in compared], return_inverse=True)
     weights = _draw_subjects(len(subjects), n_bootstrap, seed)
     counted = np.delete(np.arange(scheme.n_stages), stage_indices(ignore, scheme))
+    if not counted.size:
+        raise HypnographError(f"all stages of {scheme.name} are ignored; leave one to count")
     pooled = Agreement.from_confusion(
         matrices.sum(axis=0),
         scheme,

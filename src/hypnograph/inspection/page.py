@@ -250,12 +250,15 @@ def _cells(night: NightInspection) -> Iterator[str | Picture]:
         "found where it passes what the best of all cells reaches by chance in one night of a hundred, and is at most "
         f"half as far from a perfect cell as the best of {N_FRESH} networks of this architecture that never learned.",
     )
+    chosen = chosen_cells(night.table)
+    if not chosen:
+        yield '<p class="note">Nothing can be measured: no stage or change that cells may track is in this night.</p>'
+        return
     yield _table(("tracks", "measure", "cells found", "strongest cell", "value", "needs"), summary_rows(night.table))
     listed = _listed(night.table)
     if listed:
         yield "<h3>Cells that were found</h3>"
         yield _table(("cell", "tracks", "value", "times the threshold"), listed)
-    chosen = chosen_cells(night.table)
     names, tracks = [name for name, _ in chosen], [what for _, what in chosen]
     yield Picture(
         "cells", "Time course of cells below the hypnogram", draw.draw_courses(night.cells, names, tracks, night.stages)
