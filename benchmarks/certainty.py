@@ -1,6 +1,6 @@
 """Do probabilities of stagers mean what they say, on real stagings, and where do experts disagree?
 
-Run: OMP_NUM_THREADS=1 /opt/venv/bin/python benchmarks/certainty.py [--png DIR] [--only softs|yasa|experts]
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/certainty.py [--png DIR] [--only softs|yasa|experts]
 
 softs    three soft stagings of Sleep-EDF (`real_stagings.py`): a context-free network (39 nights, 20 subjects), a
          logistic regression with and without features of the neighbouring epochs (20 nights, 10 subjects). Everything

@@ -1,6 +1,6 @@
 """Fit the semi-Markov table of `hypnograph.simulate` to real hypnograms.
 
-Run (seconds): /opt/venv/bin/python benchmarks/fit_stage_durations.py ../shared/data/hypnograms
+Run (seconds): .venv/bin/python benchmarks/fit_stage_durations.py ../shared/data/hypnograms
 
 Reads every `*.jsonl` of the folder (one night a line: dataset, licence, stages; 30-s epochs), writes
 `src/hypnograph/stage_durations.json` and prints real nights beside 200 simulated ones.

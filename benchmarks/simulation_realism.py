@@ -1,6 +1,6 @@
 """How real does a simulated night look to independent judges? Takes some minutes.
 
-Run: /opt/venv/bin/python benchmarks/simulation_realism.py [--nights 10] [--data ../shared/data]
+Run: .venv/bin/python benchmarks/simulation_realism.py [--nights 10] [--data ../shared/data]
 
 1. The yasa package stages simulated nights (C4-M1, E1-M2, chin EMG); kappa against the hypnogram that was planted.
 2. Band powers of C4-M1, stage by stage, beside those of the one real night with all stages (UCD Sleep Apnea Database,

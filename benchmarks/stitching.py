@@ -1,6 +1,6 @@
 """How should overlapping windows be joined? A small SeqSleepNet on simulated nights, trained here in some minutes.
 
-Run: /opt/venv/bin/python benchmarks/stitching.py [--nights 8] [--steps 400] [--seed 0]
+Run: .venv/bin/python benchmarks/stitching.py [--nights 8] [--steps 400] [--seed 0]
 
 The network looks at windows of 20 epochs and decides each epoch of each. On nights that it was not trained on, its
 decisions are joined with different strides, weights over the places in a window, and means; kappa and negative

@@ -1,6 +1,6 @@
 """Prepared nights: windows read beside a plain memory map, preparing beside resampling alone, memory as nights grow.
 
-Run: /opt/venv/bin/python benchmarks/store_speed.py [--nights 60] [--windows 1000] [--rounds 5]
+Run: .venv/bin/python benchmarks/store_speed.py [--nights 60] [--windows 1000] [--rounds 5]
 
 The contestants of a part take turns, and the smallest time of the rounds counts. Signals of the first part are random
 numbers, the recordings of the others are simulated. The files are in the operating system's cache: what is compared is

@@ -1,6 +1,6 @@
 """Examples per second of the whole training loop: beside the bare model step, and beside braindecode's own pipeline.
 
-Run: /opt/venv/bin/python benchmarks/training_speed.py [--rounds 3] [--nights 4] [--steps 3] [--batches 4 16 64]
+Run: .venv/bin/python benchmarks/training_speed.py [--rounds 3] [--nights 4] [--steps 3] [--batches 4 16 64]
 
 U-Sleep's recipe has a batch of 64 windows; the smaller ones are for those who have less memory.
 

@@ -1,6 +1,6 @@
 """U-Sleep over 8 h of two channels on this CPU, beside braindecode's: seconds, memory, and the same logits.
 
-Run: /opt/venv/bin/python benchmarks/usleep_speed.py [--hours 8] [--rounds 3] [--threads 0]
+Run: .venv/bin/python benchmarks/usleep_speed.py [--hours 8] [--rounds 3] [--threads 0]
 
 Each contestant runs in a process of its own, the contestants take turns, and the smallest time of the rounds counts.
 Timed is the forward pass alone (wall and CPU seconds), after one warm pass over an hour; peak memory is that of the

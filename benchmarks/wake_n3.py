@@ -1,6 +1,6 @@
 """Wake against N3 on real EEG: a small network, leave one subject out, beside a logistic regression on band powers.
 
-Run: /opt/venv/bin/python benchmarks/wake_n3.py SHARED/data [--passes 6]
+Run: .venv/bin/python benchmarks/wake_n3.py SHARED/data [--passes 6]
 
 24 subjects of the UCD Sleep Apnea Database (PhysioNet ucddb, ODC-By): 23 of whom there are only the epochs of W and N3,
 and one whole night of which the same is taken. One EEG derivation, 128 Hz, scaled to an inter-quartile range of 20 µV.
