@@ -15,22 +15,17 @@ from sklearn.model_selection import GroupKFold
 
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.training.splits import (
-    ATTNSLEEP_EDF_20,
-    ATTNSLEEP_EDF_78,
     U_SLEEP,
     Split,
     fixed_fractions,
     k_fold,
     leave_one_out,
-    published_folds,
     read_split,
-    tinysleepnet_folds,
     write_split,
 )
 
 SEEDS = st.integers(0, 2**32)
 SPLIT = Split(train=("b", "a"), validation=("c",), test=("µ", "d"), seed=7, rule="by hand")
-EDF_78 = [f"{i:02d}" for i in (*range(39), *range(40, 68), *range(70, 78), *range(80, 83))]
 
 
 def cohort(n: int) -> list[str]:
@@ -168,34 +163,6 @@ def test_leave_one_out_tests_each_subject_alone_in_sorted_order() -> None:
     assert [fold.test for fold in leave_one_out(["c", "a", "b"], seed=0)] == [("a",), ("b",), ("c",)]
 
 
-@pytest.mark.parametrize(("permutation", "n"), [(ATTNSLEEP_EDF_20, 20), (ATTNSLEEP_EDF_78, 78)])
-def test_the_permutations_of_attnsleep_are_permutations(permutation: tuple[int, ...], n: int) -> None:
-    assert sorted(permutation) == list(range(n))
-
-
-def test_the_folds_of_attnsleep_are_those_of_array_split() -> None:
-    folds = published_folds(reversed(EDF_78), ATTNSLEEP_EDF_78, 20)
-    expected = np.array_split(np.array(EDF_78)[list(ATTNSLEEP_EDF_78)], 20)
-    assert [fold.test for fold in folds] == [tuple(sorted(part.tolist())) for part in expected]
-    assert folds[0].test == ("11", "19", "43", "47")  # subjects 42, 11, 19, 46; there is no subject 39
-    assert all(everybody(fold) == EDF_78 and not fold.validation for fold in folds)
-
-
-@pytest.mark.parametrize(("ids", "k"), [(range(20), 20), (map(int, EDF_78), 10)])
-def test_the_folds_of_tinysleepnet_are_those_of_its_own_calls(ids: Sequence[int], k: int) -> None:
-    numbers = list(ids)
-    # Oracle: the published recipe on whole numbers, with the global generator that it used.
-    for fold, test in enumerate(np.array_split(numbers, k)):
-        train = np.setdiff1d(numbers, test)
-        state = np.random.RandomState(42 + fold)
-        validation = state.choice(train, size=round(len(train) * 0.10), replace=False)
-        ours = tinysleepnet_folds([str(i) for i in numbers], k)[fold]
-        assert {int(s) for s in ours.test} == set(test.tolist())
-        assert {int(s) for s in ours.validation} == set(validation.tolist())
-        assert len(ours.validation) == (2 if k == 20 else 7)
-        assert len(ours.train) == len(numbers) - len(test) - len(validation)
-
-
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -231,9 +198,6 @@ def test_an_impossible_split_is_refused(parts: dict, message: str) -> None:
         (lambda: k_fold(cohort(9), 3, seed=0, groups=dict.fromkeys(cohort(9), 1)), "3 folds of 1 families"),
         (lambda: k_fold(cohort(9), 2, validation=0.5, seed=0), "leave nobody"),
         (lambda: leave_one_out(["a"], seed=0), "1 folds"),
-        (lambda: published_folds(cohort(3), (0, 1, 1), 2), "each of 0 to 2 once"),
-        (lambda: published_folds(cohort(20), ATTNSLEEP_EDF_78, 20), "78 indices for 20 subjects"),
-        (lambda: tinysleepnet_folds(cohort(3), 4), "4 folds of 3 subjects"),
     ],
 )
 def test_an_impossible_draw_is_refused(draw, message: str) -> None:

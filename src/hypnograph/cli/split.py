@@ -47,14 +47,15 @@ def command(
     A SOURCE is a store of prepared nights, or DATASET=FOLDER. All nights of a subject, and all subjects of a family,
     are in one part. Without --folds OUT is one file, and the shares hold in each dataset; with it OUT is a folder with
     a file for each fold. Published folds are attnsleep-edf-20, attnsleep-edf-78, attnsleep-shhs-329,
-    tinysleepnet-edf-20 and tinysleepnet-edf-78.
+    tinysleepnet-edf-20, tinysleepnet-edf-78, and ecg-mass-200, which is one split.
 
     \b
     Example:
       hypnograph split sleep-edf-sc=data/sc dcsm=data/dcsm split.json --usleep
       hypnograph split store splits/ --folds 10
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.training.people import PUBLISHED, draw_folds, draw_fractions
+    from hypnograph.training.people import draw_folds, draw_fractions
+    from hypnograph.training.published_splits import PUBLISHED
     from hypnograph.training.splits import U_SLEEP
 
     caps = {"--max-validation": max_validation, "--max-test": max_test}

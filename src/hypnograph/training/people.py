@@ -2,32 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from hypnograph.datasets import Night, Problem, dataset, scan, scan_options
 from hypnograph.errors import HypnographError
 from hypnograph.training.prepared_night import PreparedNight
-from hypnograph.training.splits import (
-    ATTNSLEEP_EDF_20,
-    ATTNSLEEP_EDF_78,
-    ATTNSLEEP_SHHS_329,
-    Split,
-    fixed_fractions,
-    k_fold,
-    leave_one_out,
-    published_folds,
-    tinysleepnet_folds,
-)
+from hypnograph.training.published_splits import PUBLISHED
+from hypnograph.training.splits import Split, fixed_fractions, k_fold, leave_one_out
 from hypnograph.training.store import Store, open_store
-
-PUBLISHED: Final[Mapping[str, tuple[int, Callable[[Iterable[str]], tuple[Split, ...]]]]] = {
-    "attnsleep-edf-20": (20, lambda subjects: published_folds(subjects, ATTNSLEEP_EDF_20, 20)),
-    "attnsleep-edf-78": (78, lambda subjects: published_folds(subjects, ATTNSLEEP_EDF_78, 20)),
-    "attnsleep-shhs-329": (329, lambda subjects: published_folds(subjects, ATTNSLEEP_SHHS_329, 20)),
-    "tinysleepnet-edf-20": (20, lambda subjects: tinysleepnet_folds(subjects, 20)),
-    "tinysleepnet-edf-78": (78, lambda subjects: tinysleepnet_folds(subjects, 10)),
-}
-"""Folds of published cross-validations, by name: of how many subjects, and how they are made."""
 
 
 class Person(NamedTuple):

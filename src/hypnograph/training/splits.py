@@ -18,38 +18,6 @@ from hypnograph.whole_file import check_output, whole_file
 FORMAT: Final = 1
 """Of the file of a split; a larger number than this is from a newer hypnograph."""
 
-ATTNSLEEP_EDF_20: Final = (14, 5, 4, 17, 8, 7, 19, 12, 0, 15, 16, 9, 11, 10, 3, 1, 6, 18, 2, 13)
-"""AttnSleep's order of the 20 subjects of Sleep-EDF-20, for `published_folds` with k = 20."""
-
-# fmt: off
-ATTNSLEEP_EDF_78: Final = (
-    42, 11, 19, 46, 24, 47, 61, 71, 58, 66, 6, 22, 31, 5, 12, 54, 4, 67, 37, 68, 48, 39, 13, 15, 20, 23, 70, 18, 3, 64,
-    55, 62, 27, 7, 0, 36, 40, 44, 50, 2, 75, 43, 26, 1, 29, 14, 72, 57, 73, 59, 32, 65, 34, 63, 69, 33, 35, 77, 53, 16,
-    74, 56, 28, 17, 52, 30, 76, 51, 49, 25, 21, 38, 8, 41, 9, 10, 60, 45,
-)
-# fmt: on
-"""AttnSleep's order of the 78 subjects of Sleep-EDF-78, for `published_folds` with k = 20."""
-
-# fmt: off
-ATTNSLEEP_SHHS_329: Final = (
-    134, 85, 278, 138, 277, 316, 244, 210, 50, 257, 220, 274, 230, 291, 271, 174, 258, 2, 259, 156, 238, 245, 184,
-    310, 307, 222, 145, 101, 13, 303, 125, 106, 196, 293, 60, 131, 172, 194, 298, 76, 51, 190, 67, 200, 43, 129,
-    140, 96, 142, 283, 261, 113, 224, 128, 118, 226, 241, 147, 6, 119, 201, 164, 327, 208, 132, 46, 209, 176, 308,
-    171, 165, 95, 103, 219, 321, 218, 202, 213, 154, 65, 116, 234, 318, 7, 9, 73, 253, 105, 158, 38, 104, 149, 120,
-    205, 152, 98, 309, 288, 8, 268, 37, 80, 193, 148, 92, 167, 25, 177, 306, 135, 150, 216, 90, 240, 239, 326, 62,
-    198, 40, 296, 233, 300, 221, 179, 99, 263, 312, 255, 243, 136, 130, 262, 110, 237, 33, 267, 252, 212, 114, 122,
-    289, 203, 297, 41, 44, 225, 275, 284, 192, 5, 270, 189, 188, 30, 247, 18, 61, 86, 319, 161, 266, 285, 93, 121,
-    35, 235, 260, 48, 58, 181, 273, 97, 89, 311, 246, 153, 163, 141, 102, 249, 52, 229, 157, 4, 23, 45, 84, 42, 49,
-    178, 282, 12, 292, 108, 315, 27, 68, 314, 57, 228, 204, 66, 175, 231, 182, 115, 55, 109, 28, 34, 166, 287, 207,
-    19, 81, 20, 88, 180, 232, 186, 54, 117, 72, 21, 173, 123, 137, 313, 31, 187, 10, 217, 324, 36, 162, 279, 112,
-    64, 302, 94, 183, 124, 265, 223, 160, 295, 301, 100, 250, 254, 185, 276, 206, 320, 151, 143, 214, 256, 83, 53,
-    146, 144, 127, 78, 0, 248, 32, 195, 79, 197, 16, 133, 191, 317, 91, 170, 272, 75, 82, 139, 169, 56, 325, 87,
-    155, 323, 24, 236, 199, 290, 269, 74, 294, 286, 59, 168, 111, 69, 304, 70, 11, 251, 305, 280, 227, 14, 26, 159,
-    15, 264, 242, 215, 3, 328, 77, 71, 63, 39, 322, 126, 211, 47, 22, 107, 29, 17, 299, 281, 1,
-)
-# fmt: on
-"""AttnSleep's order of the 329 subjects of its part of SHHS-1, for `published_folds` with k = 20."""
-
 
 class Fractions(TypedDict):
     """The numbers of a `fixed_fractions` split."""
@@ -200,7 +168,7 @@ def fixed_fractions(
     HypnographError
         If nobody is left to train on, or no family is small enough for a part.
     """
-    ids = _unique(subjects)
+    ids = unique(subjects)
     n_test = _part_size(len(ids), test, max_test, "test")
     n_validation = _part_size(len(ids), validation, max_validation, "validation")
     _check_room(len(ids), n_validation, n_test)
@@ -245,8 +213,8 @@ def k_fold(
     HypnographError
         If `k` is impossible or a fold has nobody left to train on.
     """
-    families = _families(_unique(subjects), groups)
-    _check_k(k, len(families), "subjects" if groups is None else "families")
+    families = _families(unique(subjects), groups)
+    check_k(k, len(families), "subjects" if groups is None else "families")
     rng = _rng(seed)
     folds = _even_folds(_shuffled(families, rng), k, strata)
     rule = f"fold {{}} of {k}, validation {validation:g} of all subjects{_kept(groups)}{_balanced(strata)}"
@@ -260,73 +228,10 @@ def leave_one_out(
 
     `validation` and the errors are those of `k_fold`.
     """
-    families = _families(_unique(subjects), groups)
-    _check_k(len(families), len(families), "subjects" if groups is None else "families")
+    families = _families(unique(subjects), groups)
+    check_k(len(families), len(families), "subjects" if groups is None else "families")
     rule = f"leave one out, {{}} of {len(families)}, validation {validation:g} of all subjects{_kept(groups)}"
     return tuple(_with_validation([[family] for family in families], validation, _rng(seed), seed=seed, rule=rule))
-
-
-def published_folds(subjects: Iterable[str], permutation: Sequence[int], k: int) -> tuple[Split, ...]:
-    """Give the folds of AttnSleep: ascending subjects in a fixed order, cut into k, without a validation part.
-
-    Their published numbers are of the best training epoch on the test part; hold subjects out yourself to avoid that.
-
-    Parameters
-    ----------
-    subjects
-        Ids, both nights of a subject under one. Ids that are numbers ascend as numbers.
-    permutation
-        Indices into the ascending subjects, e.g. `ATTNSLEEP_EDF_78`.
-    k
-        Number of folds; 20 in all their experiments.
-
-    Raises
-    ------
-    HypnographError
-        If `permutation` does not hold each index once, or `k` is impossible.
-    """
-    ids = _ascending(subjects)
-    if sorted(permutation) != list(range(len(ids))):
-        raise HypnographError(
-            f"a permutation of {len(permutation)} indices for {len(ids)} subjects; "
-            f"it must hold each of 0 to {len(ids) - 1} once"
-        )
-    _check_k(k, len(ids), "subjects")
-    rule = f"fold {{}} of {k} of a published permutation, no validation"
-    return tuple(
-        Split(train=_without(ids, test), test=test, rule=rule.format(fold + 1))
-        for fold, test in enumerate(_cut([ids[index] for index in permutation], k))
-    )
-
-
-def tinysleepnet_folds(subjects: Iterable[str], k: int) -> tuple[Split, ...]:
-    """Give the folds of TinySleepNet: ascending subjects cut into k; 10 % of those not tested are for validation.
-
-    Parameters
-    ----------
-    subjects
-        Ids. Ids that are numbers ascend as numbers.
-    k
-        Number of folds: 20 on Sleep-EDF-20, 10 on Sleep-EDF-78.
-
-    Raises
-    ------
-    HypnographError
-        If `k` is impossible.
-    """
-    ids = _ascending(subjects)
-    _check_k(k, len(ids), "subjects")
-    return tuple(_tinysleepnet_fold(ids, test, fold, k) for fold, test in enumerate(_cut(ids, k)))
-
-
-def _tinysleepnet_fold(ids: Sequence[str], test: tuple[str, ...], fold: int, k: int) -> Split:
-    rest = _without(ids, test)
-    seed = 42 + fold
-    # The old generator, and Python's rounding of halves to even: both are part of the published folds.
-    drawn = np.random.RandomState(seed).choice(len(rest), size=round(len(rest) * 0.10), replace=False)
-    validation = tuple(rest[index] for index in drawn)
-    rule = f"TinySleepNet fold {fold + 1} of {k}, validation 10 % of those not tested"
-    return Split(train=_without(rest, validation), validation=validation, test=test, seed=seed, rule=rule)
 
 
 Family = tuple[str, ...]
@@ -400,7 +305,8 @@ def _check_room(n: int, n_validation: int, n_test: int) -> None:
         )
 
 
-def _check_k(k: int, n: int, what: str) -> None:
+def check_k(k: int, n: int, what: str) -> None:
+    """Refuse a number of folds that `n` subjects cannot have."""
     if not 2 <= k <= n:
         raise HypnographError(f"{k} folds of {n} {what}; folds must be 2 or more, and no more than the {what}")
 
@@ -448,25 +354,12 @@ def _values(ids: Iterable[str], mapping: Mapping[str, Hashable], what: str) -> d
     return {subject: mapping[subject] for subject in ids}
 
 
-def _cut(ids: Sequence[str], k: int) -> list[tuple[str, ...]]:
-    return [tuple(ids[index] for index in part) for part in np.array_split(np.arange(len(ids)), k)]
-
-
-def _without(ids: Iterable[str], excluded: Iterable[str]) -> tuple[str, ...]:
-    gone = set(excluded)
-    return tuple(subject for subject in ids if subject not in gone)
-
-
 def _flat(families: Iterable[Family]) -> tuple[str, ...]:
     return tuple(subject for family in families for subject in family)
 
 
-def _ascending(subjects: Iterable[str]) -> list[str]:
-    ids = _unique(subjects)
-    return sorted(ids, key=int) if all(subject.isdecimal() for subject in ids) else ids
-
-
-def _unique(subjects: Iterable[str]) -> list[str]:
+def unique(subjects: Iterable[str]) -> list[str]:
+    """Return the ids in sorted order, each once."""
     return list(dict.fromkeys(_sorted_texts(subjects, "subjects")))
 
 
