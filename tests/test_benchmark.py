@@ -31,8 +31,9 @@ from hypnograph.recording import Annotation, Recording, Signal
 from hypnograph.signal_files import edf
 from hypnograph.stagers import Staging
 from hypnograph.stages import AASM_5, SCHEMES
+from hypnograph.training.cropping import Crop
 from hypnograph.training.machine import Machine
-from hypnograph.training.recipes import parse_recipe
+from hypnograph.training.recipes import parse_recipe, read_recipe
 from hypnograph.training.splits import read_split
 from tests.training.nights import signals_of, stages_of_night
 
@@ -377,6 +378,15 @@ class TestEntrants:
         assert found[1].stager is not None
         assert found[2].network is not None
         assert found[2].split == found[3].split == read_split(run / "split.json")
+        # The recipe of the run trains on the first derivation.
+        assert [one.combinations for one in found] == [1, None, 1, 1]
+
+    @pytest.mark.parametrize("name", ["tinysleepnet", "attnsleep", "usleep"])
+    def test_a_recipe_is_cropped_as_it_says(self, name: str) -> None:
+        recipe = read_recipe(name)
+        (entrant,) = find_entrants([name])
+        assert entrant.crop == (None if recipe.crop_min is None else Crop(recipe.crop_min, recipe.crop_order))
+        assert entrant.combinations == (None if name == "usleep" else 1)
 
     def test_mistakes_are_named(self) -> None:
         with pytest.raises(HypnographError, match=r"'attnslep' is no recipe .*attnsleep.*yasa"):

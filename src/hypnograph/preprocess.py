@@ -107,7 +107,13 @@ class InputSpec:
         return round(self.epoch_s * self.sample_rate)
 
     def prepare(
-        self, amplitude_uv: NDArray[np.floating[Any]], sample_rate: float, *, lead_s: float = 0.0, mapper: Mapper = map
+        self,
+        amplitude_uv: NDArray[np.floating[Any]],
+        sample_rate: float,
+        *,
+        lead_s: float = 0.0,
+        every_s: float | None = None,
+        mapper: Mapper = map,
     ) -> NDArray[np.floating[Any]]:
         """Return a derivation's epochs, ready for the model.
 
@@ -119,6 +125,8 @@ class InputSpec:
             Hz.
         lead_s
             Seconds before the first epoch; they are left out.
+        every_s
+            Seconds from the begin of an epoch to that of the next one; None: `epoch_s`. Less: they overlap.
         mapper
             Runs the parts of the work: `map`, or an executor's.
 
@@ -139,7 +147,8 @@ class InputSpec:
             signal = self._clipped(signal)
         if self.band_hz is not None:
             signal = band_pass(signal.astype(np.float64), self.sample_rate, *self.band_hz, mapper=mapper)
-        epochs = cut_into_epochs(signal[round(lead_s * self.sample_rate) :], self.epoch_samples)
+        every = self.epoch_samples if every_s is None else round(every_s * self.sample_rate)
+        epochs = cut_into_epochs(signal[round(lead_s * self.sample_rate) :], self.epoch_samples, every)
         if self.outliers == "zero-epochs":
             loud = np.abs(epochs).max(axis=1) > self.outlier_iqr * _interquartile_range(signal)
             epochs = np.where(loud[:, None], 0.0, epochs)
@@ -242,8 +251,15 @@ def _scaled(epochs: NDArray[np.floating[Any]], scaling: Scaling) -> NDArray[np.f
     return epochs
 
 
-def cut_into_epochs(signal: NDArray[Any], epoch_samples: int) -> NDArray[Any]:
-    """Return a view of shape (n_epochs, epoch_samples); an incomplete last epoch is left out."""
+def cut_into_epochs(signal: NDArray[Any], epoch_samples: int, every: int | None = None) -> NDArray[Any]:
+    """Return a view of shape (n_epochs, epoch_samples); an incomplete last epoch is left out.
+
+    Epochs that begin `every` so many samples, if it is not their length, are copies.
+    """
+    if every is not None and every != epoch_samples:
+        if len(signal) < epoch_samples:
+            return signal[:0].reshape(0, epoch_samples)
+        return np.lib.stride_tricks.sliding_window_view(signal, epoch_samples)[::every].copy()
     n_epochs = len(signal) // epoch_samples
     return signal[: n_epochs * epoch_samples].reshape(n_epochs, epoch_samples)
 

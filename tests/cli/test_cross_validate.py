@@ -17,6 +17,7 @@ from hypnograph.evaluation.tables import evaluate_nights  # noqa: E402
 from hypnograph.training import cross_validation  # noqa: E402
 from hypnograph.training.prediction_files import read_pairs  # noqa: E402
 from hypnograph.training.recipes import parse_recipe  # noqa: E402
+from hypnograph.training.splits import Split, read_split, write_split  # noqa: E402
 from tests.training.nights import write_store  # noqa: E402
 from tests.training.test_loop import TINY  # noqa: E402
 
@@ -168,3 +169,15 @@ class TestErrors:
         result = invoke("cross-validate", "tiny.toml", "nothing", "splits", tmp_path / "cv", *options)
         assert "nothing is no store" in str(result.exception)
         assert not (tmp_path / "cv").exists()
+
+
+def test_a_fold_that_tests_nobody_who_is_there_is_left_out_and_told(work: Path, tmp_path: Path) -> None:
+    shutil.copytree("splits", tmp_path / "splits")
+    lone = Split(train=read_split(Path("splits/fold-01.json")).train, test=("folder/S99",))
+    write_split(lone, tmp_path / "splits" / "fold-03.json")
+    result = run(tmp_path / "cv", splits=tmp_path / "splits")
+    assert result.exit_code == 0, result.output
+    assert "note: 1 subjects of the splits have no night in" in result.stderr
+    assert "note: fold 3 is left out" in result.stderr
+    assert len(files_of(tmp_path / "cv")) == 4
+    assert not (tmp_path / "cv" / "fold-03").exists()

@@ -10,6 +10,7 @@ from hypnograph import download, remote_files
 from hypnograph.cli import hypnograph
 from hypnograph.datasets import datasets
 from hypnograph.errors import HypnographError
+from hypnograph.fetching import Fetched
 from tests.test_remote_files import Server, physionet, serving
 
 # Names as on physionet.org/content/sleep-edfx/1.0.0/sleep-cassette.
@@ -54,6 +55,11 @@ class TestList:
 
 
 class TestFetch:
+    def test_what_lies_elsewhere_is_told(self, monkeypatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("hypnograph.fetching.fetch_dataset", lambda *_, **__: Fetched((), ()))
+        assert "git clone https://github.com/Dreem-Organization" in run("dod-h", tmp_path).stdout
+        assert "not among them" not in run("sleep-edf-sc", tmp_path).stdout
+
     def test_shows_licence_and_citation_then_fetches_all(self, server: Server, tmp_path: Path) -> None:
         result = run("sleep-edf-sc", tmp_path / "data")
         assert result.exit_code == 0, result.output

@@ -19,7 +19,7 @@ from hypnograph.training.loop import train  # noqa: E402
 from hypnograph.training.machine import Machine  # noqa: E402
 from hypnograph.training.prediction_files import read_pairs, read_rows  # noqa: E402
 from hypnograph.training.recipes import parse_recipe  # noqa: E402
-from hypnograph.training.splits import Split, read_split  # noqa: E402
+from hypnograph.training.splits import Split, read_split, write_split  # noqa: E402
 from hypnograph.training.store import open_store  # noqa: E402
 from tests.training.nights import write_store  # noqa: E402
 from tests.training.test_loop import TINY  # noqa: E402
@@ -127,6 +127,25 @@ class TestByWhat:
         made = [json.loads((tmp_path / name / "made-by.json").read_text()) for name in ("run", "run/best")]
         assert made[0] == made[1]
 
+    def test_a_recipe_that_trains_on_first_derivations_is_tested_on_them(self, here: Path, tmp_path: Path) -> None:
+        shutil.copytree("run", tmp_path / "run")
+        recipe = (tmp_path / "run" / "recipe.toml").read_text()
+        (tmp_path / "run" / "recipe.toml").write_text(recipe.replace('derivations = "random"', 'derivations = "first"'))
+        made = []
+        for name, options in {"first": (), "all": ("--combinations", 0)}.items():
+            assert predict(tmp_path / name, *options, checkpoint=tmp_path / "run").exit_code == 0
+            made.append(json.loads((tmp_path / name / "made-by.json").read_text())["combinations"])
+        assert made == [1, None]
+
+    def test_subjects_of_the_split_without_a_night_are_told(self, here: Path, tmp_path: Path) -> None:
+        more = Split(train=SPLIT.train, validation=SPLIT.validation, test=(*SPLIT.test, "a/S99"))
+        write_split(more, tmp_path / "split.json")
+        result = predict(tmp_path / "out", "--split", tmp_path / "split.json")
+        assert result.exit_code == 0
+        assert "note: 1 subjects of the split have no night in" in result.stderr
+        assert "a/S99" in result.stderr
+        assert {row.subject for row in read_rows(tmp_path / "out")} == set(SPLIT.test)
+
 
 class TestGoingOn:
     def test_nights_that_are_staged_stay_as_they_are(self, here: Path, tmp_path: Path) -> None:
@@ -171,6 +190,37 @@ def test_a_recipe_without_augmentation_has_none_for_the_test(here: Path, tmp_pat
     (tmp_path / "run" / "recipe.toml").write_text(TINY)
     result = predict(tmp_path / "out", "--augment", 1, checkpoint=tmp_path / "run")
     assert "the recipe of this training has no augmentation" in str(result.exception)
+
+
+@pytest.mark.parametrize("predicted", ["predicted", "combinations/EEG 2"])
+def test_evaluate_knows_whose_nights_they_are(predicted: str, here: Path, tmp_path: Path) -> None:
+    predict(tmp_path / "out", "--each")
+    csv = tmp_path / "nights-by-stage.csv"
+    arguments = ("evaluate", tmp_path / "out" / "reference", tmp_path / "out" / predicted, "--csv", csv)
+    assert invoke(*arguments).exit_code == 0
+    assert [line.split(",")[1] for line in csv.read_text().splitlines()[1:]] == ["a/S02", "b/S01", "b/S02"]
+    shutil.copytree(tmp_path / "out" / "reference", tmp_path / "ben")
+    several = invoke(*arguments[:3], "--reference", tmp_path / "ben")
+    assert several.exit_code == 0, several.output
+    assert "3 nights of 3 subjects" in several.output
+    assert invoke(*arguments, "--overwrite", "--subject-pattern", "^.").exit_code == 0
+    assert [line.split(",")[1] for line in csv.read_text().splitlines()[1:]] == ["a", "b", "b"]
+
+
+def test_evaluate_counts_people_whatever_is_called_nights_csv(here: Path, tmp_path: Path) -> None:
+    """Its own table, written beside the predictions, is not the one of `predict`."""
+    predict(tmp_path / "out")
+    table, folder = tmp_path / "out" / "nights.csv", tmp_path / "out"
+    for _ in range(2):
+        result = invoke("evaluate", folder / "reference", folder / "predicted", "--csv", table, "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert "3 nights of 3 subjects" in result.output
+    files = sorted(path.name for path in (folder / "predicted").iterdir())
+    rows = [f"a,x,{subject},{file}" for subject, file in zip(("one", "one", "two"), files, strict=True)]
+    table.write_text("\n".join(["dataset,night,subject,file", *rows, ""]))
+    shutil.copytree(folder / "reference", tmp_path / "ben")
+    for more in ((), ("--reference", tmp_path / "ben")):
+        assert "3 nights of 2 subjects" in invoke("evaluate", folder / "reference", folder / "predicted", *more).output
 
 
 def test_evaluate_finds_in_the_files_what_summary_says(here: Path, tmp_path: Path) -> None:

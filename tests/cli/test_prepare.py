@@ -1,11 +1,13 @@
 """``hypnograph prepare``: a table of what the store has, and problems that do not pass in silence."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hypnograph.cli import hypnograph
+from hypnograph.errors import HypnographError
 from hypnograph.training.store import open_store
 from tests.datasets.trees import write_psg, write_scoring
 
@@ -70,6 +72,52 @@ def test_ones_own_names_of_stages_and_derivations(tmp_path: Path) -> None:
     refused = run(tmp_path / "other", f"folder={tmp_path / 'in'}", *HOW)
     assert "--stage-map" in refused.output
     assert run(tmp_path / "store", f"folder={tmp_path / 'in'}", "--emg", "Chin").exit_code == 2
+
+
+def test_epochs_of_20_s_are_brought_to_those_of_the_network_or_each_has_a_window(tmp_path: Path) -> None:
+    write_psg(tmp_path / "in" / "n1.edf", ("C4-M1", "E1-M2", "Chin EMG"), sample_rate=128.0)
+    names = ["W", "N1", "N1", "N2", "N2", "N3", "N3", "REM", "W"]
+    write_scoring(tmp_path / "in" / "n1-Hypnogram.edf", names, epoch_s=20.0)
+    source = f"folder={tmp_path / 'in'}"
+    shapes = {}
+    recipe = ("--recipe", "seqsleepnet")
+    for how in (HOW, (*HOW, "--centred"), recipe, (*recipe, "--not-centred")):
+        result = run(tmp_path / "store", source, *how)
+        assert result.exit_code == 0, result.output
+        (night,) = open_store(tmp_path / "store").nights
+        shapes[how[-1]] = (night.epoch_s, night.hypnogram().names)
+        shutil.rmtree(tmp_path / "store")
+    own = (20.0, names[1:-1])
+    brought = (30.0, ["W", "N1", "N2", "N3", "N3", "W"])
+    assert shapes == {"64": brought, "--centred": own, "seqsleepnet": own, "--not-centred": brought}
+    for name in ("usleep", "tinysleepnet"):  # the one reads epochs in a row, the other's sampling shifts them
+        with pytest.raises(HypnographError, match="takes epochs in a row for one signal"):
+            run(tmp_path / "x", source, "--recipe", name, "--centred")
+
+
+def test_nights_are_added_as_those_that_are_there_were_cut(tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        write_psg(tmp_path / "in" / f"{name}.edf", ("C4-M1", "E1-M2"), sample_rate=64.0)
+        write_scoring(tmp_path / "in" / f"{name}-Hypnogram.edf", ["W", "W", "N2", "W", "W", "W"])
+    source, one = f"folder={tmp_path / 'in'}", ("--psg", "s1.edf")
+    cut = ("--crop", "0.5", "--crop-order", "unscored-is-sleep", "--centred")
+    assert run(tmp_path / "store", source, *HOW, *one, *cut).exit_code == 0
+    assert run(tmp_path / "store", source).output.count("1 prepared, 1 skipped, 0 failed") == 1
+    store = open_store(tmp_path / "store")
+    assert [night.n_epochs for night in store.nights] == [3, 3]
+    assert store.nights[0].entry["choices"] == store.nights[1].entry["choices"]
+    run(tmp_path / "store", source, *HOW, "--psg", "s2.edf", "--overwrite")
+    assert "are not all cut alike: --crop" in run(tmp_path / "store", source).output
+    assert "0 prepared, 1 skipped" in run(tmp_path / "store", source, *one, *cut).output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(("--crop-order", "masked"), "together with --crop"), (("--jobs", "0"), "-1 is one for")]
+)
+def test_options_that_would_do_nothing_are_refused(options: tuple, message: str, tmp_path: Path, nights: Path) -> None:
+    result = run(tmp_path / "store", f"folder={nights}", *HOW, *options)
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_a_run_that_prepares_nothing_fails(tmp_path: Path, nights: Path) -> None:

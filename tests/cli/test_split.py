@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from hypnograph.cli import hypnograph
 from hypnograph.training.recipes import parse_recipe
 from hypnograph.training.splits import read_split
+from tests.datasets.trees import write_psg, write_scoring
 from tests.training.nights import write_store
 from tests.training.test_loop import TINY
 
@@ -58,6 +59,22 @@ def test_folds_are_files_that_together_test_everybody(store: Path, tmp_path: Pat
     files = sorted((tmp_path / "splits").iterdir())
     assert [file.name for file in files] == [f"fold-0{n}.json" for n in range(1, 6)]
     assert len({s for file in files for s in read_split(file).test}) == 20
+
+
+def test_a_table_of_people_says_families_and_disorders(tmp_path: Path) -> None:
+    """Two of eight have insomnia, of one family."""
+    for i in range(8):
+        write_psg(tmp_path / "in" / f"s{i}.edf", ("C4-M1",), sample_rate=64.0)
+        write_scoring(tmp_path / "in" / f"s{i}-Hypnogram.edf")
+    rows = [f"s{i},{'F1' if i < 2 else f'G{i}'},{'insomnia' if i in (0, 5) else 'none'}" for i in range(8)]
+    (tmp_path / "people.csv").write_text("\n".join(["subject,family,disorder", *rows]))
+    source, people = f"folder={tmp_path / 'in'}", ("--people", tmp_path / "people.csv")
+    assert run(source, tmp_path / "splits", "--folds", 2, "--by-disorder", *people, "--validation", 0).exit_code == 0
+    for file in sorted((tmp_path / "splits").iterdir()):
+        tested = {subject.removeprefix("folder/") for subject in read_split(file).test}
+        assert len(tested & {"s0", "s1"}) != 1
+        assert len(tested & {"s0", "s5"}) == 1
+    assert "used together with the dataset 'folder'" in str(run("dcsm=.", tmp_path / "x", *people).exception)
 
 
 def test_published_folds_have_a_name(store: Path, tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ class TestBids:
         ]
         assert problems == {}
 
+    def test_names_in_capitals_are_names(self, tmp_path):
+        write_night(tmp_path, "SUB-01_SES-2_task-sleep")
+        (night,), problems = scanned("bids", tmp_path)
+        assert (night.subject, night.visit, problems) == ("01", "2", {})
+
     def test_the_rows_that_are_stages_are_the_scoring(self, tmp_path):
         write_night(tmp_path, "sub-01_task-sleep")
         hypnogram = scanned("bids", tmp_path)[0][0].hypnogram()
@@ -103,6 +108,12 @@ class TestBoas:
         nights, _ = scanned("boas", folder)
         people = {night.id.partition("_")[0]: night.subject for night in nights}
         assert people["sub-1"] == people["sub-2"] != people["sub-10"]
+
+    def test_a_night_that_the_table_lacks_is_a_problem(self, folder):
+        (folder / "participants.tsv").write_text("participant_id\tpid\nsub-1\t7\nsub-10\t8\n")
+        nights, problems = scanned("boas", folder)
+        assert len(nights) == 3
+        assert "does not say whose" in problems["sub-2/eeg/sub-2_task-Sleep_acq-psg_eeg.edf"]
 
     @pytest.mark.parametrize("content", [None, "participant_id\tage\nsub-1\t27\n"])
     def test_it_is_a_problem_that_people_are_not_known(self, folder, content):

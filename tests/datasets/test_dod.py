@@ -61,6 +61,7 @@ class TestNights:
             (OTHER, ("consensus",)),
             (RECORD, ("1", "2", "3", "4", "5", "consensus")),
         ]
+        assert [n.voters for n in nights] == [("consensus",), ("1", "2", "3", "4", "5")]
         assert ([n.subject for n in nights], nights[0].disorder, problems) == ([OTHER, RECORD], "healthy", {})
 
     def test_the_files_of_the_other_dataset_are_passed_over(self, tmp_path):

@@ -199,3 +199,63 @@ class TestProblems:
         nights, problems = scanned("folder", tmp_path)
         assert nights == []
         assert problems.keys() == {"a.edf", "a.rec", "a.ids"}
+
+
+class TestATableOfPeople:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("anna-1", "anna-2", "ben-1"):
+            write_psg(tmp_path / "data" / f"{name}.edf", LABELS)
+            ids(tmp_path / "data" / f"{name}-hypnogram.ids")
+        return tmp_path / "data"
+
+    @pytest.mark.parametrize(
+        "table",
+        [
+            "subject,family,disorder\nanna,F1,insomnia\nben,F1,\n",
+            "\ufeffSubject;Age;Disorder;Family\nanna;34;insomnia;F1\nben;40;;F1\n",
+            "\tsubject\tfamily\tdisorder\n1\tanna\tF1\tinsomnia\n2\tben\tF1\t\n",
+            '"subject","family","disorder"\n"anna","F1","insomnia"\n"ben","F1",""\n',
+            "subject\tfamily\tdisorder\r\nben\tF1\t\r\nanna\tF1\tinsomnia\r\n",
+        ],
+    )
+    def test_it_says_families_and_disorders(self, table: str, folder: Path) -> None:
+        (folder / "people.csv").write_text(table, encoding="utf-8")
+        nights, problems = scanned("folder", folder, subject="[a-z]+", people=str(folder / "people.csv"))
+        assert problems == {}
+        assert [(n.id, n.subject, n.family, n.disorder) for n in nights] == [
+            ("anna-1", "anna", "F1", "insomnia"), ("anna-2", "anna", "F1", "insomnia"), ("ben-1", "ben", "F1", ""),
+        ]  # fmt: skip
+
+    def test_who_is_not_in_it_is_a_problem(self, folder: Path) -> None:
+        (folder / "people.csv").write_text("subject,disorder\nanna,insomnia\n")
+        nights, problems = scanned("folder", folder, subject="[a-z]+", people=str(folder / "people.csv"))
+        assert [n.subject for n in nights] == ["anna", "anna"]
+        assert problems == {"ben-1.edf": "subject ben is not in people.csv"}
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("name,disorder\nanna,\n", "has the columns name, disorder; it needs subject"),
+            ("subject\nanna\n", "needs subject, and family or disorder"),
+            ("subject,disorder\nanna,a\nanna,b\n", "says two things of subject anna"),
+        ],
+    )
+    def test_a_table_that_is_none_is_refused(self, table: str, message: str, folder: Path) -> None:
+        (folder / "people.csv").write_text(table)
+        with pytest.raises(HypnographError, match=message):
+            scanned("folder", folder, people=str(folder / "people.csv"))
+        with pytest.raises(HypnographError, match="cannot be read as a table"):
+            scanned("folder", folder, people=str(folder / "nothing.csv"))
+
+
+def test_the_length_of_epochs_is_told_to_lists_only(tmp_path: Path) -> None:
+    write_psg(tmp_path / "a.edf", LABELS)
+    write_scoring(tmp_path / "a-hypnogram.edf", ["W", "N1", "N2", "W", "W", "W"])
+    write_psg(tmp_path / "b.edf", LABELS)
+    (tmp_path / "b-hypnogram.csv").write_text("stage\nW\nN1\n")
+    write_psg(tmp_path / "c.edf", LABELS)
+    (tmp_path / "c-hypnogram.csv").write_text("onset,duration,stage\n0,30,W\n30,30,N1\n")
+    nights, problems = scanned("folder", tmp_path, scoring_epoch="20")
+    assert problems == {}
+    assert {n.id: n.hypnogram().epoch_s for n in nights} == {"a": 30.0, "b": 20.0, "c": 30.0}

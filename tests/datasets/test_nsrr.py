@@ -54,6 +54,8 @@ class TestNames:
             ("mros", "visit2", "mros-visit2-aa5665", "aa5665", "2"),
             ("ccshs", "", "ccshs-trec-1800005", "1800005", "trec"),
             ("chat", "followup", "chat-followup-300001", "300001", "followup"),
+            ("chat", "", "chat-nonrandomized-300004", "300004", "nonrandomized"),
+            ("chat", "baseline", "chat-baseline-nonrandomized-300004", "300004", "nonrandomized"),
             ("abc", "month18", "abc-month18-900001", "900001", "month18"),
             ("hpap", "lab/split", "homepap-lab-split-1600150", "1600150", "lab-split"),
             ("sof", "", "sof-visit-8-07853", "07853", "8"),
@@ -102,6 +104,12 @@ class TestFamilies:
         found, problems = scanned("cfs", folder)
         assert [(n.subject, n.family) for n in found] == [("800002", "10"), ("800017", "11"), ("800018", "11")]
         assert problems == {}
+
+    def test_a_subject_without_a_family_is_a_problem(self, folder):
+        write_night(folder, "cfs-visit5-800099")
+        found, problems = scanned("cfs", folder)
+        assert [n.subject for n in found] == ["800002", "800017", "800018", "800099"]
+        assert "no 800099" in problems["polysomnography/edfs/cfs-visit5-800099.edf"]
 
     def test_a_family_in_the_name_needs_no_table(self, tmp_path):
         write_night(tmp_path, "cfs-visit5-802593-famID17")

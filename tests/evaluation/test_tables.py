@@ -55,6 +55,17 @@ class TestPooledAndPerNight:
         assert evaluate_nights(nights).per_night["cohen_kappa"].n_nights == 2
         assert evaluate_nights(nights).per_night["accuracy"].n_nights == 3
 
+    def test_a_night_without_a_common_epoch_counts_for_nothing(self) -> None:
+        nights = simulated_nights(2, 1)
+        blank = NightPair("blank", "s9", Hypnogram(np.full(300, -1)), nights[0].predicted)
+        without, found = evaluate_nights(nights), evaluate_nights([*nights, blank])
+        assert {name: (s.mean, s.n_nights) for name, s in found.per_night.items()} == {
+            name: (s.mean, s.n_nights) for name, s in without.per_night.items()
+        }
+        assert found.per_night["f1_W"].n_nights == 2
+        assert any("1 of 3 nights have no epoch that both sides scored" in note for note in found.notes)
+        assert not any("have no N3" in note for note in found.notes)
+
     def test_nights_without_a_stage_are_noted(self) -> None:
         awake = Hypnogram(np.zeros(10, dtype=int))
         notes = evaluate_nights([*simulated_nights(2, 1), NightPair("awake", "s9", awake, awake)]).notes

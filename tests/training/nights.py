@@ -41,6 +41,7 @@ def write_store(
     n_scorers: int = 1,
     scale: float = 1.0,
     simulated: bool = False,
+    epoch_s: float | None = None,
 ) -> Store:
     """Write a store of nights that a network can learn at once."""
     store, entries = create_store(address, spec), []
@@ -57,7 +58,7 @@ def write_store(
                     for i, name in enumerate(of_kind)
                 }
                 entry = _entry(dataset, subject, visit, names) | {"scorers": [str(i + 1) for i in range(n_scorers)]}
-                entry["simulated"] = simulated
+                entry |= {"simulated": simulated, "epoch_s": epoch_s or spec.epoch_s}
                 entries.append(write_night(store, entry, signals, _scorings(stages, n_scorers, seed)))
     return write_catalogue(store, entries)
 

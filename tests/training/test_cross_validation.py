@@ -18,7 +18,9 @@ from hypnograph.training.cross_validation import (  # noqa: E402
     PREDICTIONS,
     Fold,
     check_done,
+    folds_that_test,
     judge,
+    missing_people,
     read_folds,
     run_fold,
     run_in_processes,
@@ -134,6 +136,29 @@ class TestARun:
         run_fold(fold, recipe_of(), store, machine=CPU)
         with pytest.raises(HypnographError, match="combinations None, now 1"):
             run_fold(fold, recipe_of(), store, machine=CPU, options=Options(most=1))
+        with pytest.raises(HypnographError, match=r"was staged in another way \(combinations None, now 1\)"):
+            check_done([fold], recipe_of(), Options(most=1))
+        check_done([fold], recipe_of())
+
+    def test_what_was_trained_on_first_derivations_is_tested_on_them(self, splits, tmp_path) -> None:
+        nights = write_store(tmp_path / "s", recipe_of().input_spec(), n_subjects=6, n_epochs=20, derivations=2)
+        for derivations, most in (("first", 1), ("random", None)):
+            fold = read_folds([splits], tmp_path / derivations)[0]
+            run_fold(fold, recipe_of(f"derivations={derivations}"), nights, machine=CPU)
+            assert json.loads((fold.folder / PREDICTIONS / "made-by.json").read_text())["combinations"] == most
+
+    def test_subjects_without_a_night_are_left_out_but_a_fold_tests_somebody(self, store, tmp_path) -> None:
+        split = k_fold(store.subjects, 3, validation=0.1, seed=1)[0]
+        more = Split(train=split.train, validation=split.validation, test=(*split.test, "folder/S99"))
+        fold = Fold(1, more, tmp_path / "fold-01")
+        assert missing_people([fold], store) == ["folder/S99"]
+        run_fold(fold, recipe_of(), store, machine=CPU)
+        assert {row.subject for row in read_rows(fold.folder / PREDICTIONS)} == set(split.test)
+        nobody = Fold(2, Split(train=split.train, test=("folder/S99",)), tmp_path / "fold-02")
+        with pytest.raises(HypnographError, match="no subject that fold 2 tests has a night"):
+            run_fold(nobody, recipe_of(), store, machine=CPU)
+        assert folds_that_test([fold, nobody], store) == [fold]
+        assert not nobody.folder.exists()
 
     def test_folds_that_are_missing_are_named(self, done, splits, tmp_path) -> None:
         _, out = done

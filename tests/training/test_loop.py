@@ -229,8 +229,12 @@ class TestTheSameWeights:
 
     @pytest.mark.parametrize(
         ("settings", "options"),
-        [((), ("--devices", "2")), (("sampling.batch=1", "stopping.passes=1"), ())],
-        ids=["windows for both", "one of the two always idle"],
+        [
+            ((), ("--devices", "2")),
+            (("sampling.batch=1", "stopping.passes=1"), ()),
+            (("sampling.batch=3", "stopping.passes=1"), ("--accumulate", "2")),
+        ],
+        ids=["windows for both", "one of the two always idle", "in parts, of two windows and of one"],
     )
     def test_by_two_processes_and_by_one(self, settings, options, store, split, tmp_path) -> None:
         # Dropout draws differ between processes, so there is none here; batch norm is over both.
@@ -292,7 +296,8 @@ class TestRules:
         weighted = recipe_of(TINY, "objective.stage_weights=class-aware", "stopping.passes=1")
         train(weighted, store, split, tmp_path / "run", machine=CPU)
         stages = np.concatenate([night.stages[0] for night in store.nights if night.person in split.train])
-        assert seen == [[int((stages == stage).sum()) for stage in range(5)]]
+        # Twice: the training is rehearsed first.
+        assert seen == [[int((stages == stage).sum()) for stage in range(5)]] * 2
 
     def test_a_network_of_four_stages_learns_merged_ones(self, store, split, tmp_path) -> None:
         merged = recipe_of(TINY, "network.options.n_stages=4", "stopping.passes=2")
@@ -368,6 +373,12 @@ class TestRules:
             (('optimiser.learning_rates={nobody=1e-3}',), "no weight's name begins with 'nobody'"),
             (("network.architecture=usleep", "network.options={sample_rate=16.0}", "objective.weight_penalty=1"),
              "usleep has no penalty of its own"),
+            (("objective.stage_weights=[1, 2]",), r"stage_weights are \[1.0, 2.0\]; give 5 numbers"),
+            (("objective.name=dice", "objective.stage_weights=balanced"), "dice has no option 'stage_weights'"),
+            (("sampling.shift_s=40",), "sampling.shift_s is 40"),
+            (("sampling.even_share=2",), "sampling.even_share is 2"),
+            (("sampling.name=night-tracks", "sampling.discard_rest=true", "sampling.batch=10"),
+             "too short for one step of 'night-tracks' with 10 windows of 4 epochs"),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_said_before_anything_is_written(self, settings, message, split, tmp_path) -> None:
@@ -376,6 +387,15 @@ class TestRules:
         with pytest.raises(HypnographError, match=message):
             train(recipe, nights, split, tmp_path / "run", machine=CPU)
         assert not (tmp_path / "run").exists()
+
+    def test_windows_that_overlap_are_not_shifted(self, split, tmp_path) -> None:
+        nights = write_store(tmp_path / "store", recipe_of().input_spec(), n_subjects=6, n_epochs=9, epoch_s=20.0)
+        shifted = recipe_of(TINY, "sampling.name=tracks", "sampling.shift_s=3", "stopping.passes=1")
+        with pytest.raises(HypnographError, match=r"shift_s = 3 takes epochs in a row for one signal"):
+            train(shifted, nights, split, tmp_path / "run", machine=CPU)
+        assert not (tmp_path / "run").exists()
+        result = train(recipe_of(TINY, "stopping.passes=1"), nights, split, tmp_path / "run", machine=CPU)
+        assert len(result.history) == 1
 
     def test_a_training_can_be_made_longer(self, reference, store, split, tmp_path) -> None:
         train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)
@@ -441,9 +461,12 @@ def test_every_recipe_trains_for_some_steps(name, tmp_path) -> None:
     settings = [f"{phase}sampling.batch={2 if recipe.sampling.context > 1 else 4}" for phase in phases]
     settings += [f"{phase}stopping.passes=1" for phase in phases]
     recipe = read_recipe(name, settings)
-    nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=2, n_epochs=36, scale=20.0)
+    # What fills no window is left out where a recipe discards it.
+    n_epochs = max(36, recipe.sampling.discard_rest * recipe.sampling.batch * recipe.sampling.context)
+    nights = write_store(tmp_path / "store", recipe.input_spec(), n_subjects=2, n_epochs=n_epochs, scale=20.0)
     split = Split(train=nights.subjects[:1], validation=nights.subjects[1:])
     result = train(recipe, nights, split, tmp_path / "run", machine=replace(CPU, most_steps=2))
+    assert result.history[-1]["steps"] >= 1
     assert np.isfinite(result.history[-1]["loss"])
     assert 0 <= result.history[-1]["validation_accuracy"] <= 1
     assert hypnograph.load(best_checkpoint(tmp_path / "run")).info.architecture == recipe.network.architecture

@@ -171,3 +171,28 @@ class TestSpec:
     def test_nights_of_another_input_are_refused_with_what_differs(self, given: dict[str, Any], message: str) -> None:
         with pytest.raises(HypnographError, match=message):
             check_spec(Means(), replace(SPEC, **given))
+
+
+class TestWindowsThatOverlap:
+    @pytest.fixture
+    def of_20(self, tmp_path: Path) -> PreparedNight:
+        """Return a night of 40 epochs of 20 s, each with 30 s around it."""
+        return write_store(tmp_path, SPEC, n_subjects=1, epoch_s=20.0).nights[0]
+
+    def test_each_epoch_that_was_scored_is_staged(self, of_20: PreparedNight) -> None:
+        prediction = predict_night(Means(), of_20)
+        assert (prediction.hypnodensity.epoch_s, prediction.hypnodensity.n_epochs) == (20.0, 40)
+        signals = night_signals(of_20, (EEG, EOG), ("EEG 1", "EOG 1"))
+        np.testing.assert_allclose(
+            prediction.hypnodensity.probabilities, softmax(Means().run(signals[None])[0][0]), atol=1e-6
+        )
+
+    def test_they_are_staged_no_finer(self, of_20: PreparedNight) -> None:
+        with pytest.raises(HypnographError, match="staged by epochs only, without --resolution"):
+            predict_night(Means(3), of_20)
+
+    def test_a_network_that_reads_them_as_one_signal_is_refused(self, of_20: PreparedNight) -> None:
+        network = Means()
+        network.info = replace(network.info, architecture="usleep")
+        with pytest.raises(HypnographError, match="usleep takes epochs in a row for one signal"):
+            predict_night(network, of_20)

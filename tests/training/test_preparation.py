@@ -22,7 +22,8 @@ from hypnograph.signal_files import edf, read_recording
 from hypnograph.simulate import simulate_hypnogram, simulate_recording
 from hypnograph.training import preparation
 from hypnograph.training.cropping import Crop
-from hypnograph.training.preparation import PreparationReport, choose, prepare
+from hypnograph.training.derivation_choice import choose
+from hypnograph.training.preparation import PreparationReport, prepare
 from hypnograph.training.store import CATALOGUE, open_store
 from tests.datasets.trees import STAGES, START, write_psg, write_scoring
 
@@ -38,6 +39,21 @@ def make_night(
     psg = write_psg(folder / f"{name}.edf", tuple(labels), sample_rate=64.0)
     scorings = tuple(Scoring(scorer, write_scoring(folder / f"{name}-{scorer}-Hypnogram.edf")) for scorer in scorers)
     return Night(dataset="folder", id=name, subject=name[:2], psg=psg, scorings=scorings, **fields)
+
+
+def ramp_night(folder: Path, names: list[str], duration_s: float, *, lead_s: float | None) -> Night:
+    """Write a night whose samples tell their time in seconds, scored in epochs of 20 s from `lead_s` on, if known."""
+    ramp = np.arange(0, duration_s * 64, dtype=np.float32)
+    signal = Signal("C4-M1", 64.0, "uV", len(ramp), lambda first, past_last: ramp[first:past_last] / 64)
+    edf.write(Recording((signal,), duration_s, start=START), folder / "n1.edf")
+    if lead_s is None:
+        scoring = folder / "n1-scoring.txt"
+        scoring.write_text("\n".join(names))
+    else:
+        begins = START + timedelta(seconds=lead_s)
+        scoring = write_scoring(folder / "n1-H.edf", names, start=begins, epoch_s=20.0)
+    scored, epoch_s = (Scoring("", scoring),), None if lead_s is not None else 20.0
+    return Night(dataset="folder", id="1", subject="1", psg=folder / "n1.edf", scorings=scored, scoring_epoch_s=epoch_s)
 
 
 def broken_night(folder: Path, name: str) -> Night:
@@ -141,7 +157,8 @@ class TestOneNight:
         crop = Crop(0.5)
         (night,) = prepare([make_night(tmp_path / "in")], tmp_path / "store", SPEC, crop=crop).store.nights
         assert night.entry["choices"] == {
-            "crop": {"minutes": 0.5, "order": crop.order}, "max_derivations": None, "derivations": {}
+            "crop": {"minutes": 0.5, "order": crop.order}, "max_derivations": None, "derivations": {},
+            "centred": False,
         }  # fmt: skip
 
     def test_stages_of_20_s_go_to_the_epochs_of_30_s_that_they_cover_most(self, tmp_path: Path) -> None:
@@ -153,6 +170,46 @@ class TestOneNight:
         (prepared,) = prepare([night], tmp_path / "store20", twenty).store.nights
         assert prepared.hypnogram().names == ["W", "N1", "N1", "N2", "N2", "REM", "UNSCORED", "UNSCORED", "UNSCORED"]
 
+    @pytest.mark.parametrize("starts_known", [True, False])
+    @pytest.mark.parametrize("scaling", ["none", "epoch-range"])
+    def test_centred_each_epoch_of_20_s_has_30_s_around_it(
+        self, tmp_path: Path, scaling: Any, starts_known: bool
+    ) -> None:
+        names = ["W", "N1", "N2", "N3", "REM", "W", "N1", "N2", "N3"]
+        night = ramp_night(tmp_path, names, 180.0, lead_s=0.0 if starts_known else None)
+        spec = InputSpec((EEG,), 64.0, scaling=scaling)
+        (prepared,) = prepare([night], tmp_path / "store", spec, dtype="float32", centred=True).store.nights
+        # The paper's rule: 5 s of either neighbour; the first and the last epoch have none and are dropped.
+        assert prepared.hypnogram().names == names[1:-1]
+        assert (prepared.epoch_s, prepared.hypnogram().epoch_s, prepared.entry["begins_s"]) == (20.0, 20.0, 20.0)
+        assert prepared.clock == (START + timedelta(seconds=20)).time()
+        windows = prepared.read(EEG, "C4-M1")
+        assert windows.shape == (7, 30 * 64)
+        begins = 20.0 * np.arange(1, 8) - 5 if scaling == "none" else np.zeros(7)
+        ends = begins + 30 - 1 / 64 if scaling == "none" else np.ones(7)
+        np.testing.assert_allclose(windows[:, 0], begins, atol=0.05)
+        np.testing.assert_allclose(windows[:, -1], ends, atol=0.05)
+        assert not prepared.warnings
+
+    def test_centred_a_crop_and_a_late_scoring_keep_the_samples_beside_their_stages(self, tmp_path: Path) -> None:
+        night = ramp_night(tmp_path, ["W"] * 6 + ["N2"] + ["W"] * 6, 400.0, lead_s=47.0)
+        how = {"dtype": "float32", "crop": Crop(1.0), "centred": True}
+        (prepared,) = prepare([night], tmp_path / "store", InputSpec((EEG,), 64.0), **how).store.nights
+        assert prepared.hypnogram().names == ["W"] * 3 + ["N2"] + ["W"] * 3
+        begins_s = 47 + 20 * (6 - 3)
+        assert prepared.entry["begins_s"] == begins_s
+        windows = prepared.read(EEG, "C4-M1")
+        np.testing.assert_allclose(windows[:, 0], begins_s - 5 + 20 * np.arange(7), atol=0.05)
+        assert "epochs begin 7 s into the recording" in prepared.warnings[0]
+
+    def test_epochs_as_long_as_the_networks_are_not_centred(self, tmp_path: Path) -> None:
+        night = make_night(tmp_path / "in")
+        plain, centred = (
+            prepare([night], tmp_path / str(how), SPEC, centred=how).store.nights[0] for how in (False, True)
+        )
+        assert centred.epoch_s == 30.0
+        assert centred.sha256 == plain.sha256
+
     def test_all_scorers_are_kept_or_those_asked_for(self, tmp_path: Path) -> None:
         night = make_night(tmp_path / "in", scorers=("A", "B"))
         write_scoring(night.scorings[1].path, ["N2"] * 6)
@@ -163,6 +220,17 @@ class TestOneNight:
         assert one.scorers == ("B",)
         nobody = prepare([night], tmp_path / "none", SPEC, scorers=("C",))
         assert "there are: A, B" in nobody.failed[0].message
+
+    def test_a_consensus_is_kept_where_it_is_alone_or_asked_for(self, tmp_path: Path) -> None:
+        night = make_night(tmp_path / "in", scorers=("A", "B", "consensus"))
+        alone = make_night(tmp_path / "in", "m1", scorers=("consensus",))
+        kept = {}
+        for scorers in ("all", ("consensus",)):
+            store = prepare([night, alone], tmp_path / str(len(scorers)), SPEC, scorers=scorers).store
+            kept[scorers] = [n.scorers for n in store.nights]
+        assert kept == {"all": [("consensus",), ("A", "B")], ("consensus",): [("consensus",)] * 2}
+        ((other, one), _) = read_references([night, alone], 30.0)
+        assert (len(other.scorings), len(one.scorings)) == (1, 2)
 
     def test_a_crop_keeps_the_samples_beside_their_stages(self, tmp_path: Path) -> None:
         night = make_night(tmp_path / "in", scorers=("A", "B"))
@@ -321,6 +389,31 @@ class TestGoingOn:
         replaced = prepare([night], tmp_path / "store", SPEC, overwrite=True, **options)
         assert statuses(replaced) == {"n1": "prepared"}
         assert open_store(tmp_path / "store").sha256 == replaced.store.sha256 != old
+
+    @pytest.mark.parametrize("name", ["store", "store [1]", "st*re"])
+    def test_nights_that_are_not_prepared_again_stay_in_the_catalogue(self, tmp_path: Path, name: str) -> None:
+        nights = [make_night(tmp_path, "s1"), make_night(tmp_path, "s2")]
+        prepare(nights, tmp_path / name, SPEC)
+        prepare(nights[:1], tmp_path / name, SPEC, overwrite=True)
+        assert [night.id for night in open_store(tmp_path / name).nights] == ["s1", "s2"]
+
+    def test_a_night_whose_attributes_a_crash_has_emptied_is_prepared_again(self, tmp_path: Path) -> None:
+        nights = [make_night(tmp_path, "s1"), make_night(tmp_path, "s2")]
+        prepare(nights, tmp_path / "store", SPEC)
+        (tmp_path / "store/nights/folder/s1/zarr.json").write_text("")
+        (tmp_path / "store" / CATALOGUE).unlink()
+        report = prepare(nights, tmp_path / "store", SPEC)
+        assert statuses(report) == {"s1": "prepared", "s2": "skipped"}
+        assert [night.id for night in report.store.nights] == ["s1", "s2"]
+
+    def test_samples_that_lie_in_a_file_of_their_own_count_too(self, tmp_path: Path) -> None:
+        night = make_night(tmp_path)
+        samples = night.psg.with_suffix(".mat")
+        samples.write_bytes(b"old")
+        prepare([night], tmp_path / "store", SPEC)
+        assert statuses(prepare([night], tmp_path / "store", SPEC)) == {"n1": "skipped"}
+        samples.write_bytes(b"newer")
+        assert statuses(prepare([night], tmp_path / "store", SPEC)) == {"n1": "failed"}
 
     def test_without_resume_what_is_there_is_reported(self, tmp_path: Path) -> None:
         night = make_night(tmp_path)

@@ -568,6 +568,23 @@ def test_a_setting_replaces_one_value(setting: str, path: str, value: Any) -> No
     assert [getattr(recipe, name) for name in others] == [getattr(read_recipe("usleep"), name) for name in others]
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "field", "value"),
+    [
+        ("seqsleepnet", "input.band_hz=none", "band_hz", None),
+        ("usleep", "input.scaling=none", "scaling", "none"),
+        ("usleep", 'input.scaling="none"', "scaling", "none"),
+        ("attnsleep", "input.context=none", "context", None),
+    ],
+)
+def test_no_value_is_a_value_where_it_replaces_the_networks(name: str, setting: str, field: str, value: Any) -> None:
+    recipe = read_recipe(name, [setting])
+    assert getattr(recipe.input_spec(), field) == value
+    again = parse_recipe(recipe_toml(recipe))
+    assert again == recipe
+    assert getattr(again.input_spec(), field) == value
+
+
 def test_a_quoted_part_of_a_setting_may_have_dots() -> None:
     recipe = read_recipe("deepsleepnet", ['optimiser.learning_rates."representation.small"=1e-5'])
     assert recipe.optimiser.learning_rates == {"representation": 1e-6, "representation.small": 1e-5}

@@ -407,6 +407,15 @@ class TestCopies:
         np.testing.assert_array_equal(copied.read(EEG, "C4-M1", 5, 40), expected)
         np.testing.assert_array_equal(copy_night(night, tmp_path).read(EEG, "C4-M1", 5, 40), expected)
 
+    def test_a_night_of_wake_is_copied_too(self, tmp_path: Path) -> None:
+        """zarr leaves out a chunk that is all zeros, and wake is 0."""
+        store = create_store(tmp_path / "store", SPEC)
+        entry = add(store, "s1n1", 4, stages=np.zeros((2, 4), dtype=np.int8))
+        (night,) = write_catalogue(store, [entry]).nights
+        copy = copy_night(night, tmp_path / "cache")
+        assert copy.hypnogram().names == ["W"] * 4
+        np.testing.assert_array_equal(copy.read(EEG, "C4-M1"), night.read(EEG, "C4-M1"))
+
     def test_what_arrives_damaged_is_not_kept(self, night: PreparedNight, tmp_path: Path) -> None:
         file = Path(night.storage.address, "nights/lab/s1n1/signals/EOG/E1-M2/c/0/0")
         content = bytearray(file.read_bytes())

@@ -13,7 +13,7 @@ from hypnograph.released_weights import load, locate
 from hypnograph.stagers import StagerLike, create_stager, stagers
 from hypnograph.training.cropping import Crop
 from hypnograph.training.recipes import Recipe, read_recipe, recipe_names
-from hypnograph.training.run_folder import SPLIT, best_checkpoint
+from hypnograph.training.run_folder import RECIPE, SPLIT, best_checkpoint
 from hypnograph.training.splits import Split, read_split
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -37,6 +37,8 @@ class Entrant:
         File or folder of the network, where it has one.
     split
         Whom the network was trained on, where that is known.
+    trained_by
+        The recipe that it was trained by, where that is known.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Entrant:
     stager: StagerLike | None = None
     path: Path | None = None
     split: Split | None = None
+    trained_by: Recipe | None = None
 
     @property
     def spec(self) -> InputSpec | None:
@@ -56,13 +59,15 @@ class Entrant:
     @property
     def crop(self) -> Crop | None:
         """Wake around sleep that it sees; None: the whole recording."""
-        minutes = None if self.recipe is None else self.recipe.crop_min
-        return None if minutes is None else Crop(minutes)
+        if self.recipe is None or self.recipe.crop_min is None:
+            return None
+        return Crop(self.recipe.crop_min, self.recipe.crop_order)
 
     @property
     def combinations(self) -> int | None:
         """How many channel combinations vote; None: all. What is trained on the first derivation is tested on it."""
-        return 1 if self.recipe is not None and self.recipe.derivations == "first" else None
+        recipe = self.recipe or self.trained_by
+        return None if recipe is None else recipe.combinations
 
     @property
     def description(self) -> str:
@@ -140,4 +145,6 @@ def _from_text(name: str, text: str, settings: Sequence[str]) -> Entrant:
     folder = best_checkpoint(path) if path.is_dir() else path
     run = folder.parent if folder.name in ("best", "last") else folder
     split = read_split(run / SPLIT) if (run / SPLIT).is_file() else None
-    return Entrant(name or run.resolve().name.removesuffix(".onnx"), network=load(folder), path=folder, split=split)
+    recipe = read_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
+    title = name or run.resolve().name.removesuffix(".onnx")
+    return Entrant(title, network=load(folder), path=folder, split=split, trained_by=recipe)

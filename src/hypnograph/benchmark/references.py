@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypnograph.parallel import on_each
 from hypnograph.stages import AASM_5
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.cropping import Crop, crop_to_sleep
-from hypnograph.training.preparation import first_epoch_s
+from hypnograph.training.epoch_grid import epoch_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +86,12 @@ def read_references(nights: Iterable[Night], epoch_s: float, jobs: int = 1) -> t
 def _read(night: Night, epoch_s: float) -> Reference | tuple[str, str]:
     try:
         recording = night.recording()
-        scorings = [night.hypnogram(scorer, recording=recording) for scorer in night.scorers]
+        scorings = [night.hypnogram(scorer, recording=recording) for scorer in night.voters]
         if other := [scoring.scheme.name for scoring in scorings if scoring.scheme != AASM_5]:
             raise HypnographError(f"the scoring is in {other[0]}; a comparison takes the five AASM stages")
-        lead_s = first_epoch_s(scorings, recording, epoch_s)
-        begin = None if recording.start is None else recording.start + timedelta(seconds=lead_s)
-        n_epochs = int((recording.duration_s - lead_s) / epoch_s + 1e-6)
-        aligned = tuple(scoring.align(begin, n_epochs, epoch_s) for scoring in scorings)
+        grid = epoch_grid(scorings, recording, epoch_s)
+        n_epochs = int((recording.duration_s - grid.first_s) / epoch_s + 1e-6)
+        aligned = tuple(grid.place(scoring, recording.start, n_epochs) for scoring in scorings)
         if not any(scoring.scored.any() for scoring in aligned):
             raise HypnographError("no epoch of the recording is scored")
         return Reference(night, aligned, recording.is_simulated)

@@ -137,7 +137,8 @@ def _plan(entrant: Entrant, prepared: Prepared | None, work: Work) -> tuple[list
         return tasks, tuple(fold.folder / PREDICTIONS for fold in folds)
     folder = place / PREDICTIONS
     if entrant.network is not None and prepared is not None:
-        do_all = partial(_stage_prepared, entrant.network, prepared.store, work.tested, place)
+        options = Options(most=entrant.combinations)
+        do_all = partial(_stage_prepared, entrant.network, prepared.store, options, work.tested, place)
         return [Task(name, "all nights", do_all, portable=False)], (folder,)
     if entrant.stager is not None:
         write_rows([_row(one) for one in work.nights], folder)
@@ -210,13 +211,13 @@ def _check_same(path: Path, text: str) -> None:
         )
 
 
-def _stage_prepared(network: Network, store: Store, tested: set[str], place: Path) -> None:
+def _stage_prepared(network: Network, store: Store, options: Options, tested: set[str], place: Path) -> None:
     """Let a trained network stage the prepared nights of all test parts."""
     if read_facts(place).get("sha256", network.sha256) != network.sha256:
         raise HypnographError(f"{place} holds what other weights said; give the stager another name (NAME=WHAT)")
     write_facts(place, {"sha256": network.sha256})
     subjects = sorted(tested & set(store.subjects))
-    for _ in predict(network, store, subjects, place / PREDICTIONS, resume=True):
+    for _ in predict(network, store, subjects, place / PREDICTIONS, options=options, resume=True):
         pass
 
 

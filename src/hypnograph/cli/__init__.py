@@ -9,6 +9,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -52,6 +53,19 @@ def hypnograph(ctx: click.Context, debug: bool) -> None:
     Everything runs on this computer; no recording leaves it.
     """
     ctx.obj = {"debug": debug}
+
+
+class _Jobs(click.IntRange):
+    """How many processes; −1: one for each core."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        jobs = super().convert(value, param, ctx)
+        if jobs == 0:
+            self.fail("0 processes do nothing; -1 is one for each core.", param, ctx)
+        return jobs
+
+
+JOBS = _Jobs(min=-1)
 
 
 def comma_list(value: str, known: Sequence[str], *, at_least_one: bool = False) -> tuple[str, ...]:

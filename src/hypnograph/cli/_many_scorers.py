@@ -1,7 +1,7 @@
 """What commands about several scorers share: the scorings they read, the tables and pictures they make."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,16 @@ _AMONG = {
 
 
 def read_scorers(
-    references: Sequence[Path], predicted: Sequence[Path], scheme: "StageScheme | None", reading: dict[str, Any]
+    references: Sequence[Path],
+    predicted: Sequence[Path],
+    scheme: "StageScheme | None",
+    reading: dict[str, Any],
+    whose: Mapping[str, str] | None = None,
 ) -> "tuple[list[ScoredNight], list[str]]":
-    """Return the nights that all have scored, and notes on what was left out or aligned."""
+    """Return the nights that all have scored, and notes on what was left out or aligned.
+
+    `whose` tells subjects by the names of predicted files.
+    """
     from hypnograph.evaluation.scored_files import gather, read_scored_night
     from hypnograph.hypnogram_files import hypnogram_formats
     from hypnograph.stages import parse_stage_map
@@ -42,7 +49,11 @@ def read_scorers(
     files, notes = gather(references, predicted, suffixes=suffixes)
     options = {**reading, "stage_map": parse_stage_map(reading["stage_map"])}
     read = [read_scored_night(night, scheme=scheme, **options) for night in files]
-    return [night for night, _ in read], [*notes, *(note for _, of_it in read for note in of_it)]
+    nights = []
+    for of_night, (night, _) in zip(files, read, strict=True):
+        names = [path.name for path in of_night.predicted.values()]
+        nights.append(night._replace(subject=next((whose[n] for n in names if whose and n in whose), night.subject)))
+    return nights, [*notes, *(note for _, of_it in read for note in of_it)]
 
 
 def check_picture(path: Path | None, *, inputs: Sequence[Path], overwrite: bool) -> None:

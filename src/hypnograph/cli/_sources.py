@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hypnograph.channel_labels import ChannelKind
     from hypnograph.datasets import Night, Problem
 
-_OF_DATA = ("psg", "scoring", "subject", "id", "stage_map", "scoring_epoch")
+_OF_DATA = ("psg", "scoring", "subject", "id", "people", "stage_map", "scoring_epoch")
 _KINDS = ("eeg", "eog", "emg", "ecg")
 
 
@@ -23,6 +23,7 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--scoring", metavar="PATTERN", help="Which files are scorings (dataset 'folder')."),
         click.option("--subject", metavar="REGEX", help="Finds the subject in a path (dataset 'folder')."),
         click.option("--id", metavar="REGEX", help="Finds the night's id in a path (dataset 'folder')."),
+        click.option("--people", metavar="FILE", help="Table of subject, family, disorder (dataset 'folder')."),
         click.option(
             "--stage-map",
             multiple=True,

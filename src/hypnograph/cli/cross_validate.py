@@ -13,6 +13,7 @@ from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
     from hypnograph.training.cross_validation import Fold
+    from hypnograph.training.prediction_files import Options
     from hypnograph.training.recipes import Recipe
     from hypnograph.training.store import Store
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Folds at a time.")
 @click.option("--slurm", metavar="OPTIONS", help="Submit a SLURM job for each fold, with these options of sbatch.")
-@click.option("--combinations", type=click.IntRange(min=1), metavar="N", help="Channel combinations that vote. [all]")
+@click.option(
+    "--combinations", type=click.IntRange(min=0), metavar="N",
+    help="Channel combinations that vote; 0: all. [1 where the recipe trains on first derivations, else all]",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
 def command(
     *,
@@ -57,14 +61,19 @@ def command(
       hypnograph cross-validate tinysleepnet store splits/ cv/tinysleepnet --jobs 2
       hypnograph cross-validate usleep store splits/ cv/usleep --slurm "--gres=gpu:1 --time=24:00:00"
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.training.cross_validation import check_done, read_folds
+    from hypnograph.training.cross_validation import check_done, folds_that_test, read_folds
+    from hypnograph.training.prediction_files import Options
     from hypnograph.training.recipes import read_recipe
     from hypnograph.training.store import open_store
 
     settings = settings if passes is None else (*settings, f"stopping.passes={passes}")
     folds, how, nights = read_folds([splits], out), read_recipe(recipe, settings), open_store(store)
-    check_done(folds, how)
-    chosen = [fold for fold in _chosen(folds, numbers) if not fold.is_done]
+    options = Options(most=how.combinations if combinations is None else combinations or None)
+    check_done(folds, how, options)
+    if not quiet:
+        _say_missing(folds, nights)
+    n_folds, folds = len(folds), folds_that_test(folds, nights)
+    chosen = [fold for fold in _chosen(folds, n_folds, numbers) if not fold.is_done]
     given = {"set": settings, "combinations": combinations, **machine}
     same = ["cross-validate", recipe, store, str(splits), str(out), *_arguments(given)]
     if slurm is not None:
@@ -73,7 +82,7 @@ def command(
     if jobs > 1 and len(chosen) > 1:
         _in_parallel(chosen, same, jobs)
     elif chosen:
-        _one_by_one(chosen, how, nights, machine, combinations=combinations, quiet=quiet)
+        _one_by_one(chosen, how, nights, machine, options, quiet=quiet)
     if all(fold.is_done for fold in folds):
         _print_evaluation(folds, out)
     else:
@@ -81,11 +90,23 @@ def command(
         click.echo(f"still to be done: fold {waiting} of {len(folds)}")
 
 
-def _chosen(folds: "Sequence[Fold]", numbers: Sequence[int]) -> "list[Fold]":
+def _say_missing(folds: "Sequence[Fold]", store: "Store") -> None:
+    from hypnograph.training.cross_validation import folds_that_test, missing_people
+
+    if missing := missing_people(folds, store):
+        names = ", ".join(missing[:3]) + " …" * (len(missing) > 3)
+        click.echo(f"note: {len(missing)} subjects of the splits have no night in {store.address}: {names}", err=True)
+        kept = folds_that_test(folds, store)
+        for fold in folds:
+            if fold not in kept:
+                click.echo(f"note: fold {fold.number} is left out: nobody whom it tests has a night", err=True)
+
+
+def _chosen(folds: "Sequence[Fold]", n_folds: int, numbers: Sequence[int]) -> "list[Fold]":
     if not numbers and (task := os.environ.get("SLURM_ARRAY_TASK_ID", "")).isdecimal():
         numbers = [int(task)]
-    if unknown := [number for number in numbers if number > len(folds)]:
-        raise HypnographError(f"--fold {unknown[0]}: there are {len(folds)} folds")
+    if unknown := [number for number in numbers if number > n_folds]:
+        raise HypnographError(f"--fold {unknown[0]}: there are {n_folds} folds")
     return [fold for fold in folds if not numbers or fold.number in numbers]
 
 
@@ -94,14 +115,13 @@ def _one_by_one(
     recipe: "Recipe",
     store: "Store",
     machine: dict[str, Any],
+    options: "Options",
     *,
-    combinations: int | None,
     quiet: bool,
 ) -> None:
     from hypnograph.training.cross_validation import run_fold
-    from hypnograph.training.prediction_files import Options
 
-    where, options = machine_of(machine), Options(most=combinations)
+    where = machine_of(machine)
     for fold in folds:
         if not quiet:
             click.echo(f"fold {fold.number}: {len(fold.split.train)} train, {len(fold.split.test)} test", err=True)

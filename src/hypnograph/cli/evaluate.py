@@ -1,12 +1,13 @@
 """``hypnograph evaluate``: how far predicted scorings agree with their references."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.errors import HypnographError
+from hypnograph.errors import HypnographError, UnreadableFileError
 
 if TYPE_CHECKING:
     from hypnograph.evaluation.many_scorers import ManyScorers
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--wake-trim-min", type=float, metavar="M", help="Keep M minutes of wake around the reference's sleep.")
 @click.option("--stage-map", multiple=True, metavar="NAME=STAGE", help="Read a stage name that is not known.")
 @click.option(
-    "--subject-pattern", metavar="REGEX", help="Finds the subject in a night's name. [Sleep-EDF, BIDS, or the name]"
+    "--subject-pattern",
+    metavar="REGEX",
+    help="Finds the subject in a night's name.  [that of hypnograph predict, Sleep-EDF, BIDS, or the name]",
 )
 @click.option(
     "--crop-to-shorter", is_flag=True, help="Where start times are unknown, cut the end of the longer scoring."
@@ -80,20 +83,21 @@ def command(
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.whole_file import check_output
 
+    whose = {} if reading["subject_pattern"] else _whose(predicted)
     if csv is not None:
         check_output(csv, inputs=(reference, predicted, *others), overwrite=overwrite)
     if others:
         if ignore:
             raise click.UsageError("--ignore is for one reference; with several, say which stages with --scheme")
         check_picture(plot, inputs=(reference, predicted, *others), overwrite=overwrite)
-        several, notes = read_scorers((reference, *others), (predicted,), merging_scheme(scheme), reading)
+        several, notes = read_scorers((reference, *others), (predicted,), merging_scheme(scheme), reading, whose)
         found = compare_scorers(several, wake_trim_min=wake_trim_min, seed=seed)
         _give_many(found, notes, as_json=as_json, csv=csv, plot=plot)
         return
     if plot is not None:
         raise click.UsageError("--plot draws the kappas of several scorers; give them with --reference")
     pairing = _pair(reference, predicted)
-    nights, notes = _read(pairing, merging_scheme(scheme), reading)
+    nights, notes = _read(pairing, merging_scheme(scheme), reading, whose)
     evaluation = evaluate_nights(nights, ignore=ignore, wake_trim_min=wake_trim_min, seed=seed)
     if csv is not None:
         _write_csv(evaluation, csv)
@@ -148,14 +152,31 @@ def merging_scheme(name: str | None) -> "StageScheme | None":
 
 
 def _read(
-    pairing: "Pairing", scheme: "StageScheme | None", reading: dict[str, Any]
+    pairing: "Pairing", scheme: "StageScheme | None", reading: dict[str, Any], whose: Mapping[str, str]
 ) -> tuple[list["NightPair"], list[str]]:
     from hypnograph.evaluation.pairing import read_night
     from hypnograph.stages import parse_stage_map
 
     reading["stage_map"] = parse_stage_map(reading["stage_map"])
     read = [read_night(files, scheme=scheme, **reading) for files in pairing.pairs]
-    return [night for night, _ in read], [f"{night.name}: {note}" for night, note in read if note]
+    nights = [
+        night._replace(subject=whose.get(files.predicted.name, night.subject))
+        for files, (night, _) in zip(pairing.pairs, read, strict=True)
+    ]
+    return nights, [f"{night.name}: {note}" for night, note in read if note]
+
+
+def _whose(predicted: Path) -> Mapping[str, str]:
+    """Return the subject of each file that `hypnograph predict` or a cross-validation wrote; they know."""
+    folder = predicted.parent.parent if predicted.parent.name == "combinations" else predicted.parent
+    if not predicted.is_dir() or not ((folder / "predicted").is_dir() and (folder / "nights.csv").is_file()):
+        return {}
+    from hypnograph.training.prediction_files import read_rows
+
+    try:
+        return {row.file: row.subject for row in read_rows(folder)}
+    except UnreadableFileError:  # a table of this name by somebody else
+        return {}
 
 
 def _write_csv(found: "Evaluation | ManyScorers", csv: Path) -> None:

@@ -86,7 +86,8 @@ def _fetch(name: str, folder: Path, first: int | None, jobs: int) -> None:
     from hypnograph.datasets import dataset
     from hypnograph.fetching import fetch_dataset
 
-    _print_terms(dataset(name))
+    about = dataset(name)
+    _print_terms(about)
     with download_progress(name, lines=_LINES) as progress:
         fetched = fetch_dataset(name, folder, first=first, progress=progress, jobs=jobs)
     n_files = len(fetched.paths) + len(fetched.problems)
@@ -95,7 +96,10 @@ def _fetch(name: str, folder: Path, first: int | None, jobs: int) -> None:
         raise HypnographError(
             f"{len(fetched.problems)} of {n_files} files could not be fetched; the same command tries again"
         )
-    click.echo(f"{n_files} files are in {folder}, whole and checked\nnext: hypnograph check-data {name} {folder}")
+    click.echo(f"{n_files} files are in {folder}, whole and checked")
+    if about.elsewhere:
+        click.echo(f"not among them: {about.elsewhere}")
+    click.echo(f"next: hypnograph check-data {name} {folder}")
 
 
 def _print_terms(about: "Dataset") -> None:

@@ -11,6 +11,7 @@ from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
     from hypnograph.training.prediction_files import PredictedNight
+    from hypnograph.training.store import Store
 
 _PARTS = ("train", "validation", "test", "all")
 
@@ -22,7 +23,10 @@ _PARTS = ("train", "validation", "test", "all")
 @click.option("--split", type=click.Path(path_type=Path), help="The split. [that of the training in CHECKPOINT]")
 @click.option("--part", type=click.Choice(_PARTS), default="test", show_default=True, help="Whose nights.")
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Of this dataset only; may be repeated.")
-@click.option("--combinations", type=click.IntRange(min=1), metavar="N", help="Channel combinations that vote. [all]")
+@click.option(
+    "--combinations", type=click.IntRange(min=0), metavar="N",
+    help="Channel combinations that vote; 0: all. [1 where the recipe trains on first derivations, else all]",
+)  # fmt: skip
 @click.option("--each", is_flag=True, help="Write what each channel combination said, too.")
 @click.option(
     "--augment", "n_augmented", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
@@ -60,7 +64,8 @@ def command(
 
     CHECKPOINT is the folder of a training (its best checkpoint is used), of a checkpoint, an ONNX file, or a name that
     `hypnograph models` lists. The nights come from STORE, prepared as the network wants them. All channel combinations
-    of a night vote. OUT also gets the reference scorings; `hypnograph summary` and `hypnograph confusion` compare.
+    of a night vote, unless the recipe trains on first derivations only. OUT also gets the reference scorings;
+    `hypnograph summary` and `hypnograph confusion` compare.
 
     \b
     Example:
@@ -76,10 +81,11 @@ def command(
     nights = open_store(store)
     if datasets:
         nights = nights.select(datasets=datasets)
-        subjects = None if subjects is None else [subject for subject in subjects if subject in nights.subjects]
+    if subjects is not None:
+        subjects = _present(subjects, nights, told=not datasets)
     augmentations, context = _augmentations(checkpoint) if n_augmented else ([], None)
     options = Options(
-        most=combinations,
+        most=_combinations(checkpoint) if combinations is None else combinations or None,
         augmentations=augmentations,
         n_augmented=n_augmented,
         context=context,
@@ -110,6 +116,26 @@ def _run_folder(checkpoint: str) -> Path:
 
     path = Path(checkpoint)
     return path.parent if path.resolve().name in (BEST, LAST) else path
+
+
+def _present(subjects: list[str], store: "Store", *, told: bool) -> list[str]:
+    """Return the subjects who have a night in the store; the others are told of, unless they were not asked for."""
+    present = set(store.subjects)
+    found = [subject for subject in subjects if subject in present]
+    if told and found and len(found) < len(subjects):
+        missing = [subject for subject in subjects if subject not in present]
+        names = ", ".join(missing[:3]) + " …" * (len(missing) > 3)
+        click.echo(f"note: {len(missing)} subjects of the split have no night in {store.address}: {names}", err=True)
+    return found if found else subjects
+
+
+def _combinations(checkpoint: str) -> int | None:
+    """Return how many channel combinations vote by the recipe of a checkpoint; all where it is not known."""
+    from hypnograph.training.recipes import read_recipe
+    from hypnograph.training.run_folder import RECIPE
+
+    path = _run_folder(checkpoint) / RECIPE
+    return read_recipe(path).combinations if path.is_file() else None
 
 
 def _augmentations(checkpoint: str) -> tuple[list[Any], int]:

@@ -1,5 +1,6 @@
 """``hypnograph prepare``: nights of datasets into a store that training reads."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hypnograph.cli import JOBS
 from hypnograph.cli._progress import Show, count_progress
 from hypnograph.cli._sources import (
     channel_kinds,
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from hypnograph.datasets import Problem
     from hypnograph.preprocess import InputSpec
     from hypnograph.training.preparation import PreparationReport, PreparedOutcome
+    from hypnograph.training.store import Store
 
 _SHOWN_NOTES = 10
 _OF_SPEC = ("rate", "band", "epoch", "scaling", "outliers", "outlier_iqr", "resampling")
+_UNCUT = {"crop_min": None, "crop_order": "masked", "centred": False}
 
 
 def _parse_sources(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -63,15 +67,18 @@ def _parse_band(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     "--crop-order", type=click.Choice(["masked", "unscored-is-sleep"]),
     help="How unscored epochs count for --crop: AttnSleep's rule, or TinySleepNet's.  [the recipe's, else masked]",
 )  # fmt: skip
+@click.option(
+    "--centred/--not-centred",
+    default=None,
+    help="Where scored epochs are shorter than the network's: a window around each.  [the recipe's, else not]",
+)
 @click.option("--scorers", metavar="LIST", help="Take these scorers only, with commas.  [all]")
 @derivation_options
 @click.option("--max-derivations", type=click.IntRange(min=1), metavar="N", help="At most N of each kind.  [all]")
 @data_options
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Of the samples in the store.  [float16]")
 @click.option("--compress", is_flag=True, default=None, help="Smaller files, slower reads.")
-@click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Nights at once; -1: one a core."
-)
+@click.option("--jobs", default=1, show_default=True, type=JOBS, help="Nights at once; -1: one a core.")
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Skip nights that are there already.")
 @click.option("--overwrite", is_flag=True, help="Prepare again nights that are there.")
@@ -92,7 +99,7 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
     from hypnograph.datasets import Night
     from hypnograph.training.preparation import prepare
 
-    spec, crop = _how(store, options)
+    spec, how = _how(store, options)
     derivations = derivations_of(options)
     if unused := [kind for kind in derivations if kind not in spec.kinds]:
         raise click.UsageError(f"--{unused[0].lower()}: the network takes {', '.join(spec.kinds)} only")
@@ -110,7 +117,14 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
     with count_progress("preparing") as show:
         progress = None if show is None else _counting(show, len(nights))
         report = prepare(
-            nights, store, spec, crop=crop, scorers=scorers, derivations=derivations, progress=progress, **given
+            nights,
+            store,
+            spec,
+            scorers=scorers,
+            derivations=derivations,
+            progress=progress,
+            **how,
+            **given,
         )
     _print(report, problems)
     usable = len(report.outcomes) - len(report.failed)
@@ -122,9 +136,21 @@ def _counting(show: Show, total: int) -> Callable[["PreparedOutcome"], None]:
     return lambda _: show(next(numbers), total)
 
 
-def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", Any]:
-    """Return how nights are prepared: as a recipe, a model, the options or the store that is there say."""
+def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", dict[str, Any]]:
+    """Return how nights are prepared and cut: as a recipe, a model, the options or the store that is there say."""
     from hypnograph.training.cropping import Crop
+
+    spec, cut = _source(store, options)
+    named = {"crop": "crop_min", "crop_order": "crop_order", "centred": "centred"}
+    minutes, order, centred = (cut[key] if options[name] is None else options[name] for name, key in named.items())
+    if minutes is None and options["crop_order"]:
+        raise click.UsageError("--crop-order is used together with --crop")
+    return spec, {"crop": None if minutes is None else Crop(minutes, order), "centred": centred}
+
+
+def _source(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", dict[str, Any]]:
+    """Return how what the options name is prepared, and cut: by the keys of a recipe."""
+    from hypnograph.training.epoch_grid import check_windows
     from hypnograph.training.store import find_store
 
     said = [name for name in ("recipe", "like", "kinds") if options[name] is not None]
@@ -132,24 +158,42 @@ def _how(store: str, options: Mapping[str, Any]) -> tuple["InputSpec", Any]:
         raise click.UsageError(f"--{said[0]} and --{said[1]} both say how to prepare; give one")
     if said != ["kinds"] and (loose := [name for name in _OF_SPEC if options[name] is not None]):
         raise click.UsageError(f"--{loose[0].replace('_', '-')} is used together with --kinds")
-    minutes, order = options["crop"], options["crop_order"]
     if said == ["recipe"]:
         from hypnograph.training.recipes import read_recipe
 
         recipe = read_recipe(options["recipe"])
-        spec, minutes = recipe.input_spec(), recipe.crop_min if minutes is None else minutes
-        order = order or recipe.crop_order
-    elif said == ["like"]:
+        if options["centred"] or (recipe.centred and options["centred"] is None):
+            check_windows(recipe.network.architecture, shift_s=recipe.sampling.shift_s)
+        return recipe.input_spec(), {key: getattr(recipe, key) for key in _UNCUT}
+    if said == ["like"]:
         from hypnograph.released_weights import load
 
-        spec = load(options["like"]).info.input
-    elif said == ["kinds"]:
-        spec = _spec(options)
-    elif existing := find_store(store):
-        spec = existing.spec
-    else:
-        raise click.UsageError("say how to prepare: --recipe, --like, or --kinds")
-    return spec, None if minutes is None else Crop(minutes, order or "masked")
+        info = load(options["like"]).info
+        if options["centred"]:
+            check_windows(info.architecture)
+        return info.input, _UNCUT
+    if said == ["kinds"]:
+        return _spec(options), _UNCUT
+    if existing := find_store(store):
+        return existing.spec, _cut_of(existing, options)
+    raise click.UsageError("say how to prepare: --recipe, --like, or --kinds")
+
+
+def _cut_of(store: "Store", options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the nights of a store are cut, as far as the options do not say it."""
+    cut = dict(_UNCUT)
+    for name in ("crop", "centred"):
+        ways = {json.dumps(night.entry.get("choices", {}).get(name)) for night in store.nights}
+        if options[name] is not None or not ways:
+            continue
+        if len(ways) > 1:
+            raise click.UsageError(f"the nights of this store are not all cut alike: --{name}, --recipe or --kinds")
+        its = json.loads(ways.pop())
+        if name == "centred":
+            cut["centred"] = bool(its)
+        elif its:
+            cut |= {"crop_min": its["minutes"], "crop_order": its["order"]}
+    return cut
 
 
 def _spec(options: Mapping[str, Any]) -> "InputSpec":
@@ -169,7 +213,7 @@ def _print(report: "PreparationReport", problems: list["Problem"]) -> None:
     for name, part in [(name, store.select(datasets=[name])) for name in names] + [("together", store)] * (
         len(names) > 1
     ):
-        hours = sum(night.n_epochs for night in part.nights) * store.spec.epoch_s / 3600
+        hours = sum(night.n_epochs * night.epoch_s for night in part.nights) / 3600
         size = sum(night.n_bytes for night in part.nights) / 1e6
         row = f"{len(part.nights):>8,}{len(part.subjects):>10,}{hours:>9,.1f}{size:>10,.1f}"
         click.echo(f"{name:<{max(width, 12)}}{row}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.cli import comma_list
+from hypnograph.cli import JOBS, comma_list
 
 if TYPE_CHECKING:
     from hypnograph.batch import Outcome
@@ -63,9 +63,7 @@ def _parse_formats(_ctx: click.Context, _parameter: click.Parameter, value: str)
     "--wanted-accuracy", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
     help="After that look; needs --calibration. [0.9]",
 )  # fmt: skip
-@click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(min=-1), help="Recordings at once; -1: one a core."
-)
+@click.option("--jobs", default=1, show_default=True, type=JOBS, help="Recordings at once; -1: one a core.")
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler that shares the work out, e.g. tcp://host:8786.")
 @click.option("--resume", is_flag=True, help="Skip recordings whose files exist.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")

@@ -24,12 +24,15 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
-from hypnograph.hypnogram import DEFAULT_EPOCH_S, Hypnogram
-from hypnograph.hypnogram_files import read_hypnogram
+from hypnograph.hypnogram import Hypnogram
+from hypnograph.hypnogram_files import read_hypnogram, says_epoch_s
 from hypnograph.recording import Recording
 from hypnograph.remote_files import RemoteFolder
 from hypnograph.signal_files import read_recording
 from hypnograph.stages import Stage
+
+CONSENSUS = "consensus"
+"""The scorer of a scoring that was made of the others'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ class Dataset:
         all usable ones are taken.
     remote
         Where its files can be downloaded without an account; None: they cannot.
+    elsewhere
+        What belongs to it, is not there, and how to get it; in words.
     people
         The dataset whose subjects these are, where several have the same ones; empty: its own.
     """
@@ -70,6 +75,7 @@ class Dataset:
     labels: Mapping[str, str] = field(default_factory=dict)
     derivations: Mapping[ChannelKind, tuple[str, ...]] = field(default_factory=dict)
     remote: RemoteFolder | None = None
+    elsewhere: str = ""
     people: str = ""
 
 
@@ -122,6 +128,11 @@ class Night:
     @property
     def scorers(self) -> tuple[str, ...]:
         return tuple(scoring.scorer for scoring in self.scorings)
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Those of `scorers` who count where all do: a consensus, which is made of the others, only if it is alone."""
+        return tuple(scorer for scorer in self.scorers if scorer != CONSENSUS) or self.scorers
 
     @property
     def person(self) -> str:
@@ -179,7 +190,7 @@ class Night:
         def read(night: Night, scoring: Scoring) -> Hypnogram:
             start = (recording or night.recording()).start
             found = read_hypnogram(scoring.path, stage_map=dict(night.stage_map), recording_start=start)
-            if night.scoring_epoch_s is None or found.epoch_s != DEFAULT_EPOCH_S:
+            if night.scoring_epoch_s is None or says_epoch_s(scoring.path):
                 return found
             return replace(found, epoch_s=night.scoring_epoch_s)
 

@@ -82,16 +82,24 @@ def scan(name: str, folder: Path, *, stage_map: Sequence[str] = ()) -> Iterator[
         people, problems = _people(folder)
         yield from problems
     for key in sorted(psgs.keys() & scorings.keys()):
+        if people and f"sub-{_entities(key)['sub']}" not in people:
+            yield Problem(psgs[key], "participants.tsv does not say whose it is; nights of one person may come apart")
         yield replace(_night(name, key, psgs[key], scorings[key], people), stage_map=meanings)
     yield from unmatched(psgs, scorings, "scoring (_events.tsv)")
     yield from unmatched(scorings, psgs, "recording (_eeg)")
 
 
 def _night(name: str, key: str, psg: Path, scoring: Path, people: dict[str, str]) -> Night:
-    entities = dict(entity.split("-", 1) for entity in key.split("_"))
+    entities = _entities(key)
     visit = "-".join(entities[entity] for entity in ("ses", "run") if entity in entities)
     subject = people.get(f"sub-{entities['sub']}", entities["sub"])
     return Night(dataset=name, id=key, subject=subject, psg=psg, scorings=(Scoring("", scoring),), visit=visit)
+
+
+def _entities(key: str) -> dict[str, str]:
+    """Return what a name says: ``{"sub": "1", "task": "sleep"}``."""
+    pairs = (entity.split("-", 1) for entity in key.split("_"))
+    return {name.lower(): value for name, value in pairs}
 
 
 def _people(folder: Path) -> tuple[dict[str, str], list[Problem]]:

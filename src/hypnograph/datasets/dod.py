@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypnograph.channel_labels import ChannelKind
-from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below, unmatched
+from hypnograph.datasets import CONSENSUS, Dataset, Night, Problem, Scoring, files_below, unmatched
 from hypnograph.errors import AlignmentError, UnreadableFileError
 from hypnograph.hypnogram import Hypnogram
 from hypnograph.hypnogram_files import read_bytes
 from hypnograph.remote_files import S3Bucket
 from hypnograph.stages import Stage
 
-CONSENSUS = "consensus"
 LEAST_AGREEMENT = 0.5
 """Of the five with their consensus. It is above 0.8 on average; two nights at random agree in some 0.3."""
 
@@ -40,6 +39,8 @@ def _dataset(letter: str, sleepers: str, eeg: tuple[str, ...]) -> Dataset:
         layout=f"RECORD.h5 and scorers/dod{letter}/scorer_1/RECORD.json to scorer_5",
         derivations={ChannelKind.EEG: eeg, ChannelKind.EOG: ("EOG1", "EOG2")},
         remote=S3Bucket(f"https://dreem-dod-{letter}.s3.eu-west-3.amazonaws.com", names=r"\.h5$"),
+        elsewhere="the five experts' scorings, without which there is their consensus only: git clone "
+        "https://github.com/Dreem-Organization/dreem-learning-evaluation, into the same folder",
     )
 
 

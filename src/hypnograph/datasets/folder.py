@@ -8,6 +8,7 @@ a subject of its own: give the option ``subject`` where a person slept several n
 of a split.
 """
 
+import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hypnograph.datasets import Dataset, Night, Problem, Scoring, files_below
-from hypnograph.errors import HypnographError
+from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.hypnogram_files import hypnogram_suffixes
 from hypnograph.signal_files import recording_suffixes
 from hypnograph.stages import parse_stage_map
@@ -53,6 +54,7 @@ def scan(
     id: str = "",
     stage_map: Sequence[str] = (),
     scoring_epoch: str = "",
+    people: str = "",
 ) -> Iterator[Night | Problem]:
     """Yield the nights of a folder.
 
@@ -72,14 +74,18 @@ def scan(
         What names of stages mean: ``["Deep=N3", "A=UNSCORED"]``.
     scoring_epoch
         Seconds of an epoch in scorings that are no more than a list of stages. Empty: 30.
+    people
+        A table (csv or tsv) with the columns ``subject``, and ``family``, ``disorder`` or both. All subjects must be in
+        it: of one that is left out, nobody knows whose family it is. Empty: each is a family of their own.
 
     Raises
     ------
     HypnographError
-        If `subject` or `id` is no regular expression, `stage_map` names no stage, or `scoring_epoch` is no length.
+        If `subject` or `id` is no regular expression, `stage_map` names no stage, `scoring_epoch` is no length, or
+        `people` is no such table.
     """
     epoch_s = _seconds(scoring_epoch)
-    meanings = tuple(parse_stage_map(stage_map).items())
+    meanings, known = tuple(parse_stage_map(stage_map).items()), _people(people)
     psgs = _recordings(folder, psg, scoring)
     files = _scorings(folder, scoring, psgs)
     for option, pattern, found in (("psg", psg, psgs), ("scoring", scoring, files)):
@@ -97,13 +103,16 @@ def scan(
         if key is None or person is None:
             option = "id" if key is None else "subject"
             yield Problem(path, f"the pattern of the option {option!r} does not match {_text(place)!r}")
+        elif people and person not in known:
+            yield Problem(path, f"subject {person} is not in {Path(people).name}")
         elif not scorings:
             yield Problem(path, "no scoring in its folder or with its name; the option 'scoring' says which it is")
         elif seen.setdefault(key, path) is not path:
             yield Problem(path, f"a second recording of night {key}, beside {seen[key].relative_to(folder)}")
         else:
             night = Night(dataset=name, id=key, subject=person, psg=path, scorings=scorings)
-            yield replace(night, stage_map=meanings, scoring_epoch_s=epoch_s)
+            family, disorder = known.get(person, ("", ""))
+            yield replace(night, stage_map=meanings, scoring_epoch_s=epoch_s, family=family, disorder=disorder)
         yield from second
     for file in partners.get(None, []):
         yield Problem(file, "no recording, or more than one, in its folder or with its name")
@@ -119,6 +128,31 @@ def _seconds(text: str) -> float | None:
     if not 0 < seconds <= 3600:
         raise HypnographError(f"an epoch of {text!r} s; give its length in seconds, e.g. 20")
     return seconds
+
+
+def _people(path: str) -> dict[str, tuple[str, str]]:
+    """Return family and disorder of each subject of a table."""
+    if not path:
+        return {}
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            head = file.readline()
+            delimiter = max(",;\t", key=head.count)
+            names = next(csv.reader([head.rstrip("\r\n")], delimiter=delimiter), [])
+            columns = [name.strip().lower() for name in names]
+            rows = list(csv.DictReader(file, columns, restval="", delimiter=delimiter))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableFileError(f"{path}: cannot be read as a table ({error})") from error
+    if "subject" not in columns or not {"family", "disorder"} & set(columns):
+        raise UnreadableFileError(
+            f"{path} has the columns {', '.join(columns)}; it needs subject, and family or disorder"
+        )
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        said = (row.get("family", "").strip(), row.get("disorder", "").strip())
+        if found.setdefault(row["subject"].strip(), said) != said:
+            raise UnreadableFileError(f"{path} says two things of subject {row['subject'].strip()}")
+    return found
 
 
 def _recordings(folder: Path, pattern: str, scoring: str) -> list[Path]:

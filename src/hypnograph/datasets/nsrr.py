@@ -59,7 +59,10 @@ _NAMES = {
     "abc": _Names(r"abc-(?P<visit>baseline|month09|month18)-(?P<subject>\d+)", "abc-baseline-900001"),
     "ccshs": _Names(r"ccshs-(?P<visit>trec)-(?P<subject>\d+)", "ccshs-trec-1800005"),
     "cfs": _Names(r"cfs-visit(?P<visit>5)-(?P<subject>\d+)(-famid(?P<family>\w+))?", "cfs-visit5-800002"),
-    "chat": _Names(r"chat-(?P<visit>baseline|followup|nonrandomized)-(?P<subject>\d+)", "chat-baseline-300001"),
+    # The third is also called chat-baseline-nonrandomized-.
+    "chat": _Names(
+        r"chat-(baseline-(?=non))?(?P<visit>baseline|followup|nonrandomized)-(?P<subject>\d+)", "chat-baseline-300001"
+    ),
     # The recordings at home have no EEG.
     "hpap": _Names(
         r"homepap-(?P<visit>lab-full|lab-split|home)-(?P<subject>\d+)",
@@ -172,13 +175,16 @@ def scan(name: str, folder: Path) -> Iterator[Night | Problem]:
     for key in sorted(psgs.keys() & scorings.keys()):
         part = parts[key]
         subject = part["subject"] or ""
+        family = part.get("family") or families.get(subject, "")
+        if families and not family:
+            yield Problem(psgs[key], f"the table of families has no {subject}, so relatives may come apart")
         yield Night(
             dataset=name,
             id=key,
             subject=subject,
             psg=psgs[key],
             scorings=(Scoring("", scorings[key]),),
-            family=part.get("family") or families.get(subject, ""),
+            family=family,
             visit=part.get("visit") or "",
         )
     yield from unmatched(psgs, scorings, "scoring (-nsrr.xml or -profusion.xml)")

@@ -356,11 +356,14 @@ def scores(confusion: NDArray[np.int64], counted: NDArray[np.intp] | None = None
         "mcc": np.where(n**2 == chance, np.nan, mcc),
         "mgm": np.sqrt(recall * specificity)[..., counted].sum(axis=-1) / max(len(counted), 1),
     }
-    return {name: np.where(n > 0, value, np.nan) for name, value in overall.items()} | {
+    of_stages = {
         "precision": _ratio(hit, in_predicted),
         "recall": recall,
         "f1": f1,
         "kappa": _ratio(n_each * stage_hits - stage_chance, n_each**2 - stage_chance, undefined=np.nan),
+    }
+    return {name: np.where(n > 0, value, np.nan) for name, value in overall.items()} | {
+        name: np.where(n_each > 0, value, np.nan) for name, value in of_stages.items()
     }
 
 

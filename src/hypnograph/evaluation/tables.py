@@ -111,11 +111,16 @@ class Evaluation:
         notes = []
         if self.n_simulated:
             notes.append(f"{self.n_simulated} of {len(self.nights)} nights are simulated: nobody slept them")
+        if n_empty := sum(not night.agreement.n_epochs for night in self.nights):
+            notes.append(
+                f"{n_empty} of {len(self.nights)} nights have no epoch that both sides scored; they do not count"
+            )
         for label in self.pooled.per_stage:
             i = self.pooled.scheme.labels.index(label)
             n_without = sum(
                 not (night.agreement.confusion[i].any() or night.agreement.confusion[:, i].any())
                 for night in self.nights
+                if night.agreement.n_epochs
             )
             if n_without:
                 notes.append(

@@ -8,6 +8,7 @@ Each module of this folder is one format and has
 - ``read(path, stage_map, recording_start) -> Hypnogram``: `stage_map` are the user's additions to the vocabulary;
   `recording_start` places clock times that have no date;
 - optionally ``write(path, hypnogram, hypnodensity)``: `hypnodensity` may be None; its docstring says what is lost;
+- optionally ``lacks_epoch_s(path) -> bool``: whether a file does not say how long an epoch is, and 30 s are assumed;
 - optionally ``read_hypnodensity(path) -> Hypnodensity | None``.
 
 Onsets are exact to the microsecond. Time between scored epochs is UNSCORED; a hypnogram whose file gives onsets
@@ -44,7 +45,7 @@ MAX_LINES = 1_000_000
 
 
 class HypnogramFormat(Protocol):
-    """What a module of this folder provides (`write` and `read_hypnodensity` are optional)."""
+    """What a module of this folder provides (`write`, `read_hypnodensity` and `lacks_epoch_s` are optional)."""
 
     NAME: str
     SUFFIXES: tuple[str, ...]
@@ -55,6 +56,7 @@ class HypnogramFormat(Protocol):
     ) -> Hypnogram: ...
     def write(self, path: Path, hypnogram: Hypnogram, hypnodensity: Hypnodensity | None) -> None: ...
     def read_hypnodensity(self, path: Path) -> Hypnodensity | None: ...
+    def lacks_epoch_s(self, path: Path) -> bool: ...
 
 
 @cache
@@ -132,6 +134,18 @@ def read_hypnodensity(path: str | Path, *, format: str | None = None) -> Hypnode
         return module.read_hypnodensity(path)
     except HypnographError as error:
         raise type(error)(f"{path.name}: {error}") from error
+
+
+def says_epoch_s(path: str | Path) -> bool:
+    """Whether the file of a scoring says, or its format fixes, how long an epoch is; if not, 30 s are assumed.
+
+    Raises
+    ------
+    UnreadableFileError
+        If its format is not known.
+    """
+    module = _format_of(Path(path), None)
+    return not (hasattr(module, "lacks_epoch_s") and module.lacks_epoch_s(Path(path)))
 
 
 def write_hypnogram(

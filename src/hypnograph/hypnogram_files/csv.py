@@ -70,6 +70,12 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def lacks_epoch_s(path: Path) -> bool:
+    """Whether there is no column of times or durations."""
+    names = [name.lower() for name in _table(path)[0]]
+    return _column(names, (*_ONSETS, *_DURATIONS, *_TIMES)) is None
+
+
 def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: datetime | None) -> Hypnogram:
     """Read the stages; clock times without a date are of the day nearest to `recording_start`."""
     header, rows = _table(path)

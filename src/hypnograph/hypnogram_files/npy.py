@@ -33,6 +33,11 @@ def recognises(path: Path, head: bytes) -> bool:
     return head.startswith(b"\x93NUMPY") or (head.startswith(b"PK") and path.suffix.lower() == ".npz")
 
 
+def lacks_epoch_s(path: Path) -> bool:
+    """No file of this format says how long an epoch is."""
+    return True
+
+
 def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: datetime | None) -> Hypnogram:
     """Read one epoch of 30 s from each element; the first begins with the recording."""
     with path.open("rb") as file:

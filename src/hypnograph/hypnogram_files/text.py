@@ -28,6 +28,11 @@ def recognises(path: Path, head: bytes) -> bool:
     return max(map(len, lines)) <= 40 and (is_stage or path.suffix.lower() in SUFFIXES)
 
 
+def lacks_epoch_s(path: Path) -> bool:
+    """No file of this format says how long an epoch is."""
+    return True
+
+
 def read(path: Path, stage_map: Mapping[str, Stage] | None, recording_start: datetime | None) -> Hypnogram:
     """Read one epoch of 30 s from each line; the first begins with the recording."""
     names = [line.strip() for line in read_lines(path) if not line.lstrip().startswith("#")]

@@ -13,8 +13,8 @@ every second, without padding at the ends, 256-point transform: 29 frames × 129
 epoch of 30 s. Each bin is then made zero-mean, unit-variance by the statistics of the training nights: their average
 collected while training, or those given to `Model.set_spectrum_statistics`.
 
-The network gives one decision for each epoch of each window. Windows that overlap are joined by
-`multiply_overlapping`.
+The network gives one decision for each epoch of each window. Nights are staged in windows that overlap by half and
+are joined with weights (`hypnograph.network.night_logits`); `multiply_overlapping` joins them as the paper does.
 
 Differs from the paper
 ----------------------
@@ -30,7 +30,7 @@ Differs from the paper
 - LSTM cells without batch norm inside the recurrence. The official code normalises with separate statistics for each
   time step, which ties the weights to one context.
 - Sampling rates other than 100 Hz: the transform has the next power of two samples, the filters cover the same 0–50 Hz.
-- Epochs of 20 s are extended to 30 s by their neighbours in the paper; here an epoch is what it is.
+- Epochs of 20 s are extended to 30 s by their neighbours, as in the paper, when nights are prepared (`--centred`).
 - Outside the network: the official preparation normalises three time samples instead of three channels (wrong axis), so
   the amplitude reaches the spectra; the later standardising of each bin hides it. C4-LER is never chosen there, for a
   mistyped name. Neither is imitated.

@@ -21,7 +21,7 @@ from hypnograph.evaluation.tables import Evaluation
 from hypnograph.training.loop import train
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report
-from hypnograph.training.prediction_files import Options, evaluate_predictions, predict
+from hypnograph.training.prediction_files import Options, differences, evaluate_predictions, predict
 from hypnograph.training.recipes import Recipe
 from hypnograph.training.run_folder import RECIPE, best_checkpoint, read_run
 from hypnograph.training.splits import Split, read_split
@@ -86,14 +86,15 @@ def _files(place: Path) -> list[Path]:
     return sorted(place.glob("*.json")) if place.is_dir() else [place]
 
 
-def check_done(folds: Sequence[Fold], recipe: Recipe) -> None:
+def check_done(folds: Sequence[Fold], recipe: Recipe, options: Options | None = None) -> None:
     """See that the folds that are done, or begun, were asked what is asked now: all folds are of one kind or none is.
 
     Raises
     ------
     HypnographError
-        If one was trained by another recipe, or on other subjects.
+        If one was trained by another recipe, or on other subjects, or staged in another way.
     """
+    options = options or Options(most=recipe.combinations)
     for fold in folds:
         if not (fold.folder / RECIPE).is_file():
             continue
@@ -104,6 +105,33 @@ def check_done(folds: Sequence[Fold], recipe: Recipe) -> None:
                 f"{fold.folder} is of another {different} than is asked now; choose another folder for this "
                 f"cross-validation, or remove {fold.folder}"
             )
+        if different := differences(fold.folder / PREDICTIONS, options):
+            raise HypnographError(
+                f"{fold.folder / PREDICTIONS} was staged in another way ({different}); ask the same, or choose another "
+                "folder for this cross-validation"
+            )
+
+
+def missing_people(folds: Sequence[Fold], store: Store) -> list[str]:
+    """Return the subjects of the folds who have no night in the store."""
+    everyone = {s for fold in folds for s in (*fold.split.train, *fold.split.validation, *fold.split.test)}
+    return sorted(everyone - set(store.subjects))
+
+
+def folds_that_test(folds: Sequence[Fold], store: Store) -> list[Fold]:
+    """Return the folds that test somebody who has a night in the store; the others can say nothing.
+
+    Raises
+    ------
+    HypnographError
+        If there is none.
+    """
+    present = set(store.subjects)
+    found = [fold for fold in folds if present & set(fold.split.test)]
+    if not found:
+        numbers = ", ".join(str(fold.number) for fold in folds)
+        raise HypnographError(f"no subject that fold {numbers} tests has a night in {store.address}")
+    return found
 
 
 def run_fold(
@@ -118,11 +146,22 @@ def run_fold(
     """Train one fold and stage its test part; what is done already is not done again.
 
     A training that `Machine.most_minutes` stopped goes on when the fold is run again; until then nothing is staged.
+    Subjects without a night in the store are left out; without `options`, as many channel combinations vote as the
+    recipe says.
+
+    Raises
+    ------
+    HypnographError
+        As `hypnograph.training.loop.train`, and if nobody whom the fold tests has a night in the store.
     """
+    folds_that_test([fold], store)
+    options = options or Options(most=recipe.combinations)
     if not train(recipe, store, fold.split, fold.folder, machine=machine, resume=True, report=report).finished:
         return
     network = load(best_checkpoint(fold.folder))
-    rows = list(predict(network, store, fold.split.test, fold.folder / PREDICTIONS, options=options, resume=True))
+    present = set(store.subjects)
+    tested = [subject for subject in fold.split.test if subject in present]
+    rows = list(predict(network, store, tested, fold.folder / PREDICTIONS, options=options, resume=True))
     with whole_file(fold.folder / DONE) as path:
         path.write_text(json.dumps({"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}) + "\n")
 

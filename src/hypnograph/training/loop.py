@@ -24,15 +24,16 @@ from hypnograph.network import TorchNetwork
 from hypnograph.stages import AASM_5, StageScheme
 from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.batches import stage_targets
+from hypnograph.training.epoch_grid import check_windows
 from hypnograph.training.freed_memory import freed_memory_kept
 from hypnograph.training.machine import Machine, create_fabric
-from hypnograph.training.objectives import create_objective
 from hypnograph.training.optimisers import create_optimiser
-from hypnograph.training.phase import Course, Material, PhaseRun, Report, Result
+from hypnograph.training.phase import Course, Material, PhaseRun, Report, Result, objective_of, sampled_nights
 from hypnograph.training.prediction import check_spec
 from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.recipes import Phase, Recipe
 from hypnograph.training.run_folder import PRETRAINING, begin_run
+from hypnograph.training.sampling import create_sampler
 from hypnograph.training.splits import Split
 from hypnograph.training.store import Store
 
@@ -90,7 +91,7 @@ def train(
     training, validation = (_material(store, part, recipe, info.scheme) for part in (split.train, split.validation))
     if not training.nights:
         raise HypnographError(_nobody(split, store))
-    _rehearse(recipe, model)
+    _rehearse(recipe, model, info, training, validation)
     unfitted = () if initial is None else load_fitting(model, initial)
     _begin(fabric, folder, recipe, split, resume=resume, overwrite=overwrite)
     facts = _facts(folder, training.nights, store, split) | {"source": recipe.source}
@@ -122,17 +123,27 @@ def load_fitting(model: nn.Module, source: str | Path) -> tuple[str, ...]:
     return tuple(name for name in own if name not in fitting)
 
 
-def _rehearse(recipe: Recipe, model: nn.Module) -> None:
+def _rehearse(recipe: Recipe, model: nn.Module, info: ModelInfo, training: Material, validation: Material) -> None:
     """Make all that a recipe's phases name, so that what is wrong is said before anything is trained or written."""
     phases: list[tuple[str, Phase, nn.Module]] = [("", recipe, model)]
     if recipe.pretraining is not None:
         phases.append(("pretraining.", recipe.pretraining, _first_network(recipe.network.architecture, model)))
+    overlapping = any(night.overlaps for night in (*training.nights, *validation.nights))
     for where, phase, network in phases:
+        if overlapping:
+            check_windows(recipe.network.architecture, shift_s=phase.sampling.shift_s)
         for entry in phase.augmentation:
             if "name" not in entry:
                 raise HypnographError(f"[[{where}augmentation]] has no name; it has {', '.join(entry) or 'nothing'}")
             create_augmentation(**entry)
-        create_objective(phase.objective.name, **phase.objective.options)
+        objective = objective_of(phase, training, info.scheme.n_stages)
+        objective(torch.zeros(1, 1, info.scheme.n_stages), torch.zeros(1, 1, dtype=torch.long))
+        sampler = create_sampler(phase.sampling, sampled_nights(training, recipe, info.input), recipe.seed)
+        if not sampler.n_steps(0):
+            raise HypnographError(
+                f"{where}sampling: the training nights are too short for one step of {phase.sampling.name!r} with "
+                f"{phase.sampling.batch} windows of {phase.sampling.context} epochs; make batch or context smaller"
+            )
         create_optimiser(phase.optimiser, network)
         if phase.objective.weight_penalty and not hasattr(network, "weight_penalty"):
             raise HypnographError(

@@ -18,6 +18,7 @@ from hypnograph import checkpoint
 from hypnograph.errors import HypnographError
 from hypnograph.model_info import ModelInfo
 from hypnograph.network import TorchNetwork
+from hypnograph.preprocess import InputSpec
 from hypnograph.training.augmentation import create_augmentation
 from hypnograph.training.balanced_sampling import Pool
 from hypnograph.training.batches import Loader
@@ -186,7 +187,7 @@ class PhaseRun:
             network=self.model,
             wrapped=wrapped,
             optimiser=optimiser,
-            objective=_objective(phase, course.training, self.info.scheme.n_stages),
+            objective=objective_of(phase, course.training, self.info.scheme.n_stages),
             weight_penalty=phase.objective.weight_penalty,
             clip_norm=phase.optimiser.clip_norm,
             accumulate=course.machine.accumulate,
@@ -195,9 +196,7 @@ class PhaseRun:
 
     @cached_property
     def _nights(self) -> Nights:
-        training, spec = self.course.training, self.info.input
-        every = self.course.recipe.derivations == "random"
-        return Nights(training.nights, training.stages, spec.kinds, spec.epoch_samples, spec.epoch_s, every)
+        return sampled_nights(self.course.training, self.course.recipe, self.info.input)
 
     def _sampler(self) -> Sampler:
         machine = self.course.machine
@@ -336,7 +335,14 @@ def _hard(target: NDArray[Any]) -> NDArray[np.int8]:
     return np.where(scored, np.nan_to_num(target).argmax(axis=1), -1).astype(np.int8)
 
 
-def _objective(phase: Phase, training: Material, n_stages: int) -> Objective:
+def sampled_nights(training: Material, recipe: Recipe, spec: InputSpec) -> Nights:
+    """Return the training nights as samplers see them."""
+    every = recipe.derivations == "random"
+    return Nights(training.nights, training.stages, spec.kinds, spec.epoch_samples, spec.epoch_s, every)
+
+
+def objective_of(phase: Phase, training: Material, n_stages: int) -> Objective:
+    """Return what a phase minimises, with the stage weights that follow from the training nights."""
     options, weights = dict(phase.objective.options), phase.objective.stage_weights
     if isinstance(weights, str):
         # Of the training nights alone: the official AttnSleep counts those of the test nights, too.

@@ -17,6 +17,7 @@ from hypnograph.montage import ChannelKind
 from hypnograph.network import Network, night_logits
 from hypnograph.preprocess import InputSpec
 from hypnograph.training.augmentation import Augmentation, augment
+from hypnograph.training.epoch_grid import check_windows
 from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.windows import log_softmax
 
@@ -113,7 +114,14 @@ def predict_night(
         Epochs that are augmented together, as many as in a window of the training; None: the whole night.
     seed
         Of the augmentations.
+
+    Raises
+    ------
+    HypnographError
+        If the night lacks a channel kind, or its windows overlap and the network cannot have that.
     """
+    if night.overlaps:
+        check_windows(network.info.architecture)
     kinds, members = network.info.input.kinds, {}
     for index, names in enumerate(combinations(night, kinds, most)):
         signals = night_signals(night, kinds, names)
@@ -138,9 +146,14 @@ def _augmented(
 
 def _hypnodensity(network: Network, night: PreparedNight, probabilities: NDArray[np.float64]) -> Hypnodensity:
     info = network.info
+    if night.overlaps and info.sub_epochs > 1:
+        raise HypnographError(
+            f"{night.key} has a window of {night.spec.epoch_s:g} s around each epoch of {night.epoch_s:g} s; it is "
+            "staged by epochs only, without --resolution"
+        )
     return Hypnodensity(
         probabilities.reshape(night.n_epochs * info.sub_epochs, -1),
-        info.resolution_s,
+        night.epoch_s if night.overlaps else info.resolution_s,
         scheme=info.scheme,
         scorer=info.title,
     )

@@ -9,7 +9,7 @@ A folder of predictions holds ``nights.csv`` (a row for each night: dataset, nig
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -139,6 +139,12 @@ def _made_by(network: Network, options: Options) -> dict[str, Any]:
         "network": network.info.title,
         "weights_sha256": network.sha256,
         "resolution_s": network.info.resolution_s,
+        **_said(options),
+    }
+
+
+def _said(options: Options) -> dict[str, Any]:
+    return {
         "combinations": options.most,
         "each": options.each,
         "reference": options.targets,
@@ -146,6 +152,18 @@ def _made_by(network: Network, options: Options) -> dict[str, Any]:
         "context": options.context,
         "seed": options.seed if options.n_augmented else None,
     }
+
+
+def differences(folder: Path, options: Options) -> str:
+    """Return how the predictions of a folder, if there are any, were made otherwise than some options say."""
+    path = folder / MADE_BY
+    if not path.exists():
+        return ""
+    return "; ".join(_different(json.loads(path.read_text(encoding="utf-8")), _said(options)))
+
+
+def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    return [f"{key} {known.get(key)!r}, now {value!r}" for key, value in asked.items() if known.get(key) != value]
 
 
 def _begin(
@@ -174,10 +192,7 @@ def _remove(folder: Path) -> None:
 def _check_same(folder: Path, rows: Sequence[PredictedNight], made_by: dict[str, Any]) -> None:
     path = folder / MADE_BY
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    different = [
-        f"{key} {known.get(key)!r}, now {value!r}" for key, value in made_by.items() if known.get(key) != value
-    ]
-    if different:
+    if different := _different(known, made_by):
         raise HypnographError(
             f"{folder} holds other predictions ({'; '.join(different)}); choose another folder, or --overwrite"
         )
@@ -223,7 +238,7 @@ def reference_of(night: PreparedNight, targets: str, epoch_s: float) -> Hypnogra
 
 def _write(prediction: Prediction, night: PreparedNight, row: PredictedNight, folder: Path, options: Options) -> None:
     """Write the files of a night; the vote last, since `resume` looks for it."""
-    reference = reference_of(night, options.targets, night.spec.epoch_s)
+    reference = reference_of(night, options.targets, night.epoch_s)
     if reference is not None:
         write_hypnogram(reference, folder / REFERENCE / row.file, overwrite=True)
     for name, density in prediction.members.items() if options.each else ():

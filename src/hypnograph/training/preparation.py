@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, dataset
-from hypnograph.errors import HypnographError, MissingChannelError, UnusableSignalError, one_line
+from hypnograph.errors import HypnographError, UnusableSignalError, one_line
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.montage import Derivation, DerivedSignal, choose_derivations, read_derivation
+from hypnograph.montage import Derivation, DerivedSignal, read_derivation
 from hypnograph.parallel import on_each
 from hypnograph.preprocess import InputSpec, without_impossible
 from hypnograph.recording import Recording
 from hypnograph.stages import AASM_5
 from hypnograph.training.cropping import Crop, crop_to_sleep
+from hypnograph.training.derivation_choice import choose
+from hypnograph.training.epoch_grid import EpochGrid, epoch_grid
 from hypnograph.training.storage import Entry, SampleType, as_stored
 from hypnograph.training.store import (
     CATALOGUE,
@@ -41,8 +43,9 @@ from hypnograph.training.store import (
 
 # Derivations of a night that are prepared at the same time.
 _AT_ONCE = 2
-# Epochs that begin so close to those of the recording begin with them.
-_JITTER_S = 0.05
+
+# Endings of files that hold what another one heads: of WFDB, BrainVision and EEGLAB.
+_PARTS = (".mat", ".dat", ".eeg", ".vmrk", ".fdt")
 
 Signals = dict[tuple[ChannelKind, str], NDArray[np.floating[Any]]]
 
@@ -56,11 +59,14 @@ class Choices:
     crop
         Wake around sleep that is kept; None: the whole recording.
     scorers
-        Codes of those whose scorings are kept; ``"all"``: everyone's.
+        Codes of those whose scorings are kept; ``"all"``: everyone's, see `Night.voters`.
     max_derivations
         At most so many of each kind, the best; None: all.
     derivations
         By kind, the names of those that are taken where a night has them; of other kinds, those of the dataset.
+    centred
+        Where the scored epochs are shorter than the network's, each has a window of the network around it; otherwise
+        stages are brought to the network's epochs. See `epoch_grid`.
     overwrite
         Prepare again what is there.
     resume
@@ -71,6 +77,7 @@ class Choices:
     scorers: Sequence[str] | Literal["all"] = "all"
     max_derivations: int | None = None
     derivations: Mapping[ChannelKind, Sequence[str]] = field(default_factory=dict)
+    centred: bool = False
     overwrite: bool = False
     resume: bool = True
 
@@ -131,6 +138,7 @@ def prepare(
     scorers: Sequence[str] | Literal["all"] = "all",
     max_derivations: int | None = None,
     derivations: Mapping[ChannelKind, Sequence[str]] | None = None,
+    centred: bool = False,
     dtype: SampleType | None = None,
     chunk_epochs: int | None = None,
     compress: bool | None = None,
@@ -150,7 +158,7 @@ def prepare(
         Processes on this computer; -1: one for each core.
     cluster
         Address of a Dask scheduler (extra ``cluster``); replaces `jobs`. Its workers must see the same files.
-    overwrite, resume, crop, scorers, max_derivations, derivations
+    overwrite, resume, crop, scorers, max_derivations, derivations, centred
         See `Choices`.
     dtype, chunk_epochs, compress
         See `Storage`; None: as the store has it, or its default.
@@ -168,7 +176,7 @@ def prepare(
     OSError
         If the store cannot be written; what was prepared until then counts.
     """
-    choices = Choices(crop, scorers, max_derivations, dict(derivations or {}), overwrite, resume)
+    choices = Choices(crop, scorers, max_derivations, dict(derivations or {}), centred, overwrite, resume)
     existing = find_store(address)
     layout: dict[str, Any] = {} if existing is None else asdict(existing.storage)
     wanted = {"dtype": dtype, "chunk_epochs": chunk_epochs, "compress": compress}
@@ -243,7 +251,8 @@ def prepare_night(night: Night, store: Store, choices: Choices) -> PreparedOutco
 
 def _fingerprint(night: Night, choices: Choices) -> str:
     """Return a hash of what the night is made from: its files by size and time of change, and the choices."""
-    files = [night.psg, *(scoring.path for scoring in night.scorings)]
+    parts = (night.psg.with_suffix(ending) for ending in _PARTS)
+    files = [night.psg, *filter(Path.exists, parts), *(scoring.path for scoring in night.scorings)]
     states = [(state.st_size, state.st_mtime_ns) for state in map(Path.stat, files)]
     read_as = (night.stage_map, night.scoring_epoch_s)
     identity = (night.subject, night.family, night.visit, night.disorder, night.scorers, read_as)
@@ -257,41 +266,29 @@ def _read(night: Night, store: Store, choices: Choices) -> tuple[Entry, Signals,
     preferred = dataset(night.dataset).derivations
     chosen, doubts = choose(recording, spec.kinds, preferred, choices.max_derivations, named=choices.derivations)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        coming = pool.submit(_scorings, night, recording, choices.scorers)
+        coming = pool.submit(_scored, night, recording, spec, choices)
         prepared, rates, warnings = _prepare_soon(pool, recording, chosen, coming, store)
-        scorings, lead_s = coming.result(), first_epoch_s(coming.result(), recording, spec.epoch_s)
+        scorings, grid = coming.result()
         signals, kept = _moving(chosen, [epochs.result() for epochs in prepared])
     warnings += [f"{d.kind} {d.name} is flat and left out" for d in chosen if d not in kept]
     # Rounding of the sample rates may lack one epoch at the end of some.
     n_epochs = min(len(epochs) for epochs in signals.values())
     if n_epochs == 0:
         raise UnusableSignalError(f"the recording lasts {recording.duration_s:g} s, less than an epoch")
-    begin = None if recording.start is None else recording.start + timedelta(seconds=lead_s)
-    hypnograms = [scoring.align(begin, n_epochs, spec.epoch_s) for scoring in scorings]
+    hypnograms = [grid.place(scoring, recording.start, n_epochs) for scoring in scorings]
     if not any(hypnogram.scored.any() for hypnogram in hypnograms):
         raise HypnographError("no epoch of the recording is scored")
-    warnings += _misfits(scorings, hypnograms, lead_s)
+    warnings += _misfits(scorings, hypnograms, grid)
     first, past_last = _cropped(hypnograms, choices.crop, n_epochs)
     stages = np.stack([hypnogram.stages[first:past_last] for hypnogram in hypnograms])
-    entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], lead_s + first * spec.epoch_s)
+    entry = _entry(night, recording, [hypnogram.scorer for hypnogram in hypnograms], grid.begins_s(first))
     entry |= {
+        "epoch_s": grid.epoch_s,
         "derivations": [_described(*of_one) for of_one in zip(chosen, rates, strict=True) if of_one[0] in kept],
         "choices": _said(choices),
         "warnings": [*recording.warnings, *doubts, *warnings],
     }
     return entry, {key: epochs[first:past_last] for key, epochs in signals.items()}, stages
-
-
-def first_epoch_s(scorings: Sequence[Hypnogram], recording: Recording, epoch_s: float) -> float:
-    """Return when the first epoch begins, in seconds of the recording: where an epoch that was scored would begin.
-
-    A scoring whose epochs have another length has no grid to follow; nor has one whose start is not known.
-    """
-    for scoring in scorings:
-        if scoring.start is not None and recording.start is not None and scoring.epoch_s == epoch_s:
-            lead_s = (scoring.start - recording.start).total_seconds() % epoch_s
-            return 0.0 if min(lead_s, epoch_s - lead_s) < _JITTER_S else lead_s
-    return 0.0
 
 
 def _moving(
@@ -307,9 +304,9 @@ def _moving(
     return signals, kept
 
 
-def _misfits(scorings: Sequence[Hypnogram], aligned: Sequence[Hypnogram], lead_s: float) -> Iterator[str]:
+def _misfits(scorings: Sequence[Hypnogram], aligned: Sequence[Hypnogram], grid: EpochGrid) -> Iterator[str]:
     """Yield what is odd about scorings beside their recording."""
-    if lead_s:
+    if lead_s := round(grid.first_s % grid.epoch_s, 3):
         yield f"epochs begin {lead_s:g} s into the recording, where those of the scoring do"
     for scoring, inside in zip(scorings, aligned, strict=True):
         by = f" by {scoring.scorer}" * (len(scorings) > 1)
@@ -322,14 +319,14 @@ def _said(choices: Choices) -> Entry:
     """Return what was chosen, as JSON has it."""
     crop = choices.crop and {"minutes": choices.crop.minutes, "order": choices.crop.order}
     names = {str(kind): list(of_kind) for kind, of_kind in choices.derivations.items()}
-    return {"crop": crop, "max_derivations": choices.max_derivations, "derivations": names}
+    return {"crop": crop, "max_derivations": choices.max_derivations, "derivations": names, "centred": choices.centred}
 
 
 def _prepare_soon(
     pool: ThreadPoolExecutor,
     recording: Recording,
     chosen: Sequence[Derivation],
-    scorings: Future[list[Hypnogram]],
+    coming: Future[tuple[list[Hypnogram], EpochGrid]],
     store: Store,
 ) -> tuple[list[Future[NDArray[np.floating[Any]] | None]], list[float], list[str]]:
     """Read derivations; return their epochs to come, their sample rates, and what was odd.
@@ -345,90 +342,33 @@ def _prepare_soon(
         derived = read_derivation(recording, derivation)
         rates.append(derived.sample_rate)
         warnings += derived.warnings
-        lead_s = first_epoch_s(scorings.result(), recording, store.spec.epoch_s)
-        prepared.append(pool.submit(_prepared, derived, lead_s, store.spec, store.storage.dtype))
+        _, grid = coming.result()
+        prepared.append(pool.submit(_prepared, derived, grid, store.spec, store.storage.dtype))
     return prepared, rates, warnings
 
 
 def _prepared(
-    derived: DerivedSignal, lead_s: float, spec: InputSpec, dtype: SampleType
+    derived: DerivedSignal, grid: EpochGrid, spec: InputSpec, dtype: SampleType
 ) -> NDArray[np.floating[Any]] | None:
     """Return a derivation's epochs as they are stored; None if it is flat."""
-    epochs = spec.prepare(without_impossible(derived.amplitude_uv), derived.sample_rate, lead_s=lead_s)
+    epochs = spec.prepare(
+        without_impossible(derived.amplitude_uv),
+        derived.sample_rate,
+        lead_s=grid.window_begins_s,
+        every_s=grid.epoch_s,
+    )
     if epochs.size and epochs.min() == epochs.max():
         return None
     return as_stored(epochs, dtype)
 
 
-def choose(
-    recording: Recording,
-    kinds: Sequence[ChannelKind],
-    preferred: Mapping[ChannelKind, Sequence[str]],
-    most: int | None = None,
-    *,
-    named: Mapping[ChannelKind, Sequence[str]] | None = None,
-) -> tuple[list[Derivation], tuple[str, ...]]:
-    """Choose the derivations of a night: of each kind those that were named, those of its dataset, or all usable ones.
-
-    Parameters
-    ----------
-    recording
-        Of the night.
-    kinds
-        All are required.
-    preferred
-        Common names by kind, e.g. of `Dataset.derivations`; those that the recording lacks are left out.
-    most
-        At most so many of each kind; None: all.
-    named
-        Names by kind that a person gave; no others are taken instead.
-
-    Returns
-    -------
-    tuple
-        The derivations in the order of the kinds, best first, and notes in words.
-
-    Raises
-    ------
-    MissingChannelError
-        If there is none of a kind; the message names the signals present.
-    """
-    chosen: list[Derivation] = []
-    notes: tuple[str, ...] = ()
-    for kind in kinds:
-        if wanted := (named or {}).get(kind):
-            chosen += _those_named(recording, kind, wanted)[:most]
-            continue
-        names = preferred.get(kind, ())
-        found = tuple(dict.fromkeys(d for name in names for d in _named(recording, kind, name)))
-        if names and not found:
-            notes += (f"none of the dataset's {kind} derivations ({', '.join(names)}) is there; all usable ones taken",)
-        if not found:
-            found = choose_derivations(recording, kinds=(kind,), required=(kind,)).of(kind)
-        chosen += found[:most]
-    return chosen, notes
-
-
-def _those_named(recording: Recording, kind: ChannelKind, names: Sequence[str]) -> list[Derivation]:
-    found = list(dict.fromkeys(d for name in names for d in _named(recording, kind, name)))
-    if not found:
-        present = ", ".join(signal.label for signal in recording.signals) or "none"
-        raise MissingChannelError(
-            f"no {kind} derivation {' or '.join(names)} in this recording; its signals: {present}"
-        )
-    return found
-
-
-def _named(recording: Recording, kind: ChannelKind, name: str) -> tuple[Derivation, ...]:
-    wish: dict[str, Any] = {kind.lower(): name}
-    try:
-        return choose_derivations(recording, kinds=(kind,), required=(), **wish).of(kind)
-    except (MissingChannelError, UnusableSignalError):
-        return ()
+def _scored(night: Night, recording: Recording, spec: InputSpec, choices: Choices) -> tuple[list[Hypnogram], EpochGrid]:
+    scorings = _scorings(night, recording, choices.scorers)
+    return scorings, epoch_grid(scorings, recording, spec.epoch_s, centred=choices.centred)
 
 
 def _scorings(night: Night, recording: Recording, wanted: Sequence[str] | Literal["all"]) -> list[Hypnogram]:
-    scorers = [scorer for scorer in night.scorers if wanted == "all" or scorer in wanted]
+    scorers = [*night.voters] if wanted == "all" else [scorer for scorer in night.scorers if scorer in wanted]
     if not scorers:
         whose = "a scoring" if wanted == "all" else f"a scoring by {', '.join(wanted)}"
         raise HypnographError(f"the night has not {whose}; there are: {', '.join(night.scorers) or 'none'}")

@@ -113,6 +113,16 @@ class PreparedNight:
         return int(self.entry["n_epochs"])
 
     @property
+    def epoch_s(self) -> float:
+        """From the begin of an epoch to that of the next; less than ``spec.epoch_s`` where windows overlap."""
+        return float(self.entry.get("epoch_s", self.spec.epoch_s))
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the windows of its epochs overlap."""
+        return self.epoch_s < self.spec.epoch_s
+
+    @property
     def sha256(self) -> str:
         """Of the samples and stages."""
         return str(self.entry["sha256"])
@@ -157,7 +167,7 @@ class PreparedNight:
         if scorer is not None and scorer not in self.scorers:
             raise HypnographError(f"{self.key} has no scoring by {scorer!r}; there are: {', '.join(self.scorers)}")
         place = 0 if scorer is None else self.scorers.index(scorer)
-        return Hypnogram(self.stages[place], self.spec.epoch_s, scorer=self.scorers[place])
+        return Hypnogram(self.stages[place], self.epoch_s, scorer=self.scorers[place])
 
     def soft_stages(self, n_stages: int = 5) -> NDArray[np.float32]:
         """Return each stage's share of those who scored the epoch: shape (n_epochs, n_stages), NaN where nobody did."""
@@ -300,7 +310,8 @@ def copy_night(night: PreparedNight, folder: str | Path) -> PreparedNight:
 
 def _fetch(night: PreparedNight, target: Path) -> None:
     signals = [signal_path(kind, name) for kind, names in night.derivations.items() for name in names]
-    files = ["zarr.json", *(f"{array}/{file}" for array in (*signals, "stages") for file in ("zarr.json", "c/0/0"))]
+    # The stages are read from the night's attributes.
+    files = ["zarr.json", *(f"{signal}/{file}" for signal in signals for file in ("zarr.json", "c/0/0"))]
     filesystem, root = night.storage.remote(night.path)
     for file in files:
         place = target / night.path / file

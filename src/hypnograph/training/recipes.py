@@ -20,6 +20,8 @@ from hypnograph.preprocess import InputSpec
 
 T = TypeVar("T")
 
+_NO_VALUE = ("none", "None")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -223,6 +225,8 @@ class Recipe(Phase):
     crop_min, crop_order
         Minutes of wake that `hypnograph prepare` keeps around sleep (None: all), and how unscored epochs count for it;
         see `hypnograph.training.cropping`.
+    centred
+        Where scored epochs are shorter than the network's (20 s), `hypnograph prepare` gives each a window around it.
     seed
         Of the weights and of all draws.
     pretraining
@@ -238,8 +242,14 @@ class Recipe(Phase):
     derivations: Literal["random", "first"] = "random"
     crop_min: float | None = None
     crop_order: Literal["masked", "unscored-is-sleep"] = "masked"
+    centred: bool = False
     seed: int = 1
     pretraining: Phase | None = None
+
+    @property
+    def combinations(self) -> int | None:
+        """How many channel combinations vote where the network is tested: what saw first derivations only, those."""
+        return 1 if self.derivations == "first" else None
 
     def input_spec(self) -> InputSpec:
         """Return how nights are prepared for this network.
@@ -255,9 +265,13 @@ class Recipe(Phase):
         if unknown := sorted(set(self.input) - known):
             raise HypnographError(f"[input] has no key {unknown[0]!r}. There are: {', '.join(sorted(known))}")
         network = self.network
+        # InputSpec has words of its own for what is not done.
+        given: dict[str, Any] = {
+            key: "none" if key == "scaling" and value is None else value for key, value in self.input.items()
+        }
         try:
             model = create_model(network.architecture, preset=network.preset, **network.options)
-            spec = replace(describe(model).input, **self.input)
+            spec = replace(describe(model).input, **given)
         except TypeError as error:  # a text where a number should be
             raise HypnographError(f"[network.options] or [input]: {error}") from error
         self._check(spec, model.config)
@@ -362,7 +376,7 @@ def _unquoted(part: str) -> str:
 
 
 def _value(text: str) -> Any:
-    if text in ("none", "None"):
+    if text in _NO_VALUE:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -416,7 +430,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         return tuple(_checked(get_args(hint)[0], entry, where) for entry in value)
     if get_origin(hint) is Mapping:
         return {key: _checked(get_args(hint)[1], entry, f"{where}.{key}") for key, entry in value.items()}
-    return float(value) if hint is float else value
+    given: Any = None if hint is Any and value in _NO_VALUE else value
+    return float(given) if hint is float else given
 
 
 def _fits(hint: Any, value: Any) -> bool:
@@ -450,11 +465,12 @@ def _in_words(hint: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return dataclasses as dictionaries, without what is None: TOML has no word for it."""
+    """Return dataclasses as dictionaries; TOML has no word for None: left out, or ours where it replaces a value."""
     if is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in fields(value)}
+        known = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {key: _plain(entry) for key, entry in known.items() if entry is not None}
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
+        return {key: "none" if entry is None else _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return value

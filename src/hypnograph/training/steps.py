@@ -72,7 +72,8 @@ class Stepper:
 
     def take(self, batch: Batch) -> None:
         """Change the weights by one batch."""
-        n_parts = min(self.accumulate, max(1, len(batch.signals)))
+        # As many on every process: the statistics of norms are exchanged in every part.
+        n_parts = min(self.accumulate, max(1, len(batch.all_targets) // self.fabric.world_size))
         if not batch.goes_on:
             self._states = [None] * n_parts
         # What is not parted needs no shares: not every loss has them.

@@ -92,7 +92,7 @@ class Store:
         return replace(self, nights=tuple(kept))
 
     def __repr__(self) -> str:
-        hours = sum(night.n_epochs for night in self.nights) * self.spec.epoch_s / 3600
+        hours = sum(night.n_epochs * night.epoch_s for night in self.nights) / 3600
         return f"Store {self.address}: {len(self.nights)} nights of {len(self.subjects)} subjects, {hours:.0f} h"
 
 
@@ -244,9 +244,11 @@ def _json(storage: Storage, path: str) -> Entry | None:
 
 def _found_entries(storage: Storage) -> list[Entry]:
     filesystem, place = storage.remote("nights")
-    files = sorted(filesystem.glob(f"{place}/*/*/zarr.json"))
-    groups = [json.loads(filesystem.cat_file(file)) for file in files]
-    return [group["attributes"] for group in groups if "sha256" in group.get("attributes", {})]
+    # Not by a pattern: a folder's name may have brackets in it.
+    datasets = filesystem.ls(place, detail=False) if filesystem.exists(place) else []
+    nights = sorted(night for dataset in datasets for night in filesystem.ls(dataset, detail=False))
+    found = [_attributes(storage, "/".join(["nights", *night.rstrip("/").split("/")[-2:]])) for night in nights]
+    return [attributes for attributes in found if "sha256" in attributes]
 
 
 # One night ------------------------------------------------------------------------------------------------------------
@@ -254,9 +256,17 @@ def _found_entries(storage: Storage) -> list[Entry]:
 
 def find_night(store: Store, dataset: str, night: str) -> Entry | None:
     """Return the attributes of a night that is complete, whether the catalogue has it or not."""
-    group = _json(store.storage, f"{night_path(dataset, night)}/zarr.json")
+    return _attributes(store.storage, night_path(dataset, night)) or None
+
+
+def _attributes(storage: Storage, path: str) -> Entry:
+    """Return the attributes of a night; a file that a crash has left unreadable completes none."""
+    try:
+        group = _json(storage, f"{path}/zarr.json")
+    except UnreadableFileError:
+        return {}
     attributes: Entry = {} if group is None else group.get("attributes", {})
-    return attributes or None
+    return attributes
 
 
 def write_night(
