@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -258,20 +259,25 @@ class TestGoingOn:
         with pytest.raises(HypnographError, match=r"another recording called sleep-edf-20/SC4012"):
             benchmark([longer], {"exact": Listener()}, tmp_path / "out", n_bootstrap=10)
 
-    def test_a_further_stager_joins_and_a_changed_recipe_is_left_out(
-        self, comparison: Comparison, nights: list[Night], out: Path, tmp_path: Path
+    def test_a_further_stager_joins_and_a_changed_recipe_is_refused(
+        self, comparison: Comparison, nights: list[Night], out: Path
     ) -> None:
         def trained() -> list[int]:
             return [path.stat().st_mtime_ns for path in sorted(out.glob("stagers/tiny/fold-*/state.pt"))]
 
         before = trained()
-        changed = parse_recipe(RECIPE, ["sampling.batch=4"])
-        stagers = {"exact": Listener(), "new": Listener(wrong=0.1), "tiny": changed}
+        stagers = {"exact": Listener(), "new": Listener(wrong=0.1), "tiny": parse_recipe(RECIPE)}
         found = benchmark(nights, stagers, out, folds=2, machine=CPU, n_bootstrap=10)
-        assert [one.name for one in found.stagers] == ["exact", "new"]
-        assert "recipe.toml differs from what is asked now" in found.left_out["tiny"]
+        assert [one.name for one in found.stagers] == ["exact", "new", "tiny"]
+        table = (out / "comparison.json").read_bytes()
+        for changed, machine, message in (
+            (parse_recipe(RECIPE, ["sampling.batch=4"]), CPU, "is of another recipe than is asked now"),
+            (parse_recipe(RECIPE), replace(CPU, most_steps=1), "was trained with all steps in a pass, not 1"),
+        ):
+            with pytest.raises(HypnographError, match=message):
+                benchmark(nights, {**stagers, "tiny": changed}, out, folds=2, machine=machine, n_bootstrap=10)
         assert trained() == before
-        assert "tiny is not compared" in found.table_markdown()
+        assert (out / "comparison.json").read_bytes() == table
 
 
 class TestWhatGoesWrong:
@@ -300,7 +306,26 @@ class TestWhatGoesWrong:
         missing = replace(nights[1], scorings=(Scoring("", tmp_path / "none.txt"),))
         found = benchmark([nights[0], missing], {"exact": Listener()}, tmp_path / "out", n_bootstrap=10)
         assert found.n_nights == 1
-        assert "none.txt" in found.lost["sleep-edf-20/SC4001"]
+        assert "No such file" in found.lost["sleep-edf-20/SC4001"]
+
+    def test_neither_names_of_files_nor_dates_are_written(self, nights: list[Night], tmp_path: Path) -> None:
+        """Who sends a comparison to others sends no patient."""
+        named = []
+        for i, night in enumerate(nights[1:5]):
+            psg = tmp_path / "in" / f"Doe-Jane-{i}.edf"
+            psg.parent.mkdir(exist_ok=True)
+            shutil.copy(night.psg, psg)
+            named.append(replace(night, psg=psg))
+        named[2].psg.write_bytes(b"Jane Doe is no EDF")
+        stagers = {"exact": Listener(), "tiny": parse_recipe(RECIPE, ["stopping.passes=1"])}
+        found = benchmark(named, stagers, tmp_path / "out", folds=2, validation=0, machine=CPU, n_bootstrap=10)
+        assert len(found.lost) == 1
+        year = str(named[0].recording().start.year)
+        for path in (tmp_path / "out").rglob("*"):
+            assert "Doe" not in path.name
+            if path.suffix in (".json", ".csv", ".md", ".toml"):
+                assert "Doe" not in path.read_text(), path
+                assert f"{year}-" not in path.read_text(), path
 
     def test_prepared_stages_that_are_not_those_of_the_files_are_refused(
         self, nights: list[Night], tmp_path: Path

@@ -15,7 +15,7 @@ from hypnograph.channel_labels import ChannelKind
 from hypnograph.datasets import Night, Problem, dataset, scan
 from hypnograph.errors import HypnographError
 from hypnograph.hypnogram import Hypnogram
-from hypnograph.montage import choose_derivations, read_derivation
+from hypnograph.montage import Montage, choose_derivations, read_derivation
 from hypnograph.parallel import on_each
 from hypnograph.recording import Recording, Signal
 from hypnograph.stages import AASM_5, Stage
@@ -93,6 +93,7 @@ def check_data(
     folder: str | Path,
     *,
     kinds: Sequence[ChannelKind] = (ChannelKind.EEG,),
+    derivations: Mapping[ChannelKind, Sequence[str]] | None = None,
     quick: bool = False,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -108,6 +109,8 @@ def check_data(
         Where its files lie; nothing is changed.
     kinds
         What each recording must have.
+    derivations
+        By kind, names of which each recording must have one; None: any.
     quick
         Look at names only.
     jobs
@@ -130,7 +133,10 @@ def check_data(
         problems.append(Problem(folder, f"no file of {name}, which has {dataset(name).layout}"))
     facts: list[NightFacts] = []
     many = jobs if len(nights) > 1 else 1  # one night needs no process of its own
-    checked = on_each(partial(check_night, kinds=kinds), () if quick else nights, jobs=many, in_order=True)
+    named = dict(derivations or {})
+    checked = on_each(
+        partial(check_night, kinds=kinds, derivations=named), () if quick else nights, jobs=many, in_order=True
+    )
     for each in checked:
         facts.append(each)
         if progress is not None:
@@ -155,20 +161,24 @@ def check_data(
 # One night -----------------------------------------------------------------------------------------------------------
 
 
-def check_night(night: Night, kinds: Sequence[ChannelKind] = (ChannelKind.EEG,)) -> NightFacts:
+def check_night(
+    night: Night,
+    kinds: Sequence[ChannelKind] = (ChannelKind.EEG,),
+    derivations: Mapping[ChannelKind, Sequence[str]] | None = None,
+) -> NightFacts:
     """Open the recording and all scorings of a night and see whether they can be used together.
 
     Parameters
     ----------
     night
         As `hypnograph.datasets.scan` gives it.
-    kinds
-        What its recording must have.
+    kinds, derivations
+        What its recording must have; see `check_data`.
     """
     recording, problems = _tried(night.psg, night.recording)
     digest, notes = "", [Problem(night.psg, warning) for warning in (recording.warnings if recording else ())]
     if recording is not None:
-        digest, more, doubts = _check_recording(night.psg, recording, kinds)
+        digest, more, doubts = _check_recording(night.psg, recording, kinds, derivations or {})
         problems, notes = problems + more, notes + doubts
     # Without a recording, a scoring's clock times have no day; what it says can be looked at all the same.
     beside = recording or Recording((), 0.0)
@@ -210,13 +220,26 @@ def _tried(path: Path, read: Callable[[], T]) -> tuple[T | None, list[Problem]]:
         return None, [Problem(path, f"unexpected {type(error).__name__}; please report it as a defect of hypnograph")]
 
 
+def _chosen(
+    psg: Path, recording: Recording, kind: ChannelKind, names: Sequence[str]
+) -> tuple[Montage | None, list[Problem]]:
+    """Return the derivations of a kind: of the first name that the recording has, where names are given."""
+    montage, problems = None, list[Problem]()
+    for name in names or (None,):
+        wish: dict[str, Any] = {kind.lower(): name}
+        montage, problems = _tried(psg, partial(choose_derivations, recording, kinds=[kind], required=[kind], **wish))
+        if montage is not None:
+            break
+    return montage, problems
+
+
 def _check_recording(
-    psg: Path, recording: Recording, kinds: Sequence[ChannelKind]
+    psg: Path, recording: Recording, kinds: Sequence[ChannelKind], derivations: Mapping[ChannelKind, Sequence[str]]
 ) -> tuple[str, list[Problem], list[Problem]]:
     """Return (digest of samples, problems, notes): has it the channels, can they be read, and do they move?"""
     digest, problems, notes = "", list[Problem](), list[Problem]()
     for kind in kinds:
-        montage, more = _tried(psg, partial(choose_derivations, recording, kinds=[kind], required=[kind]))
+        montage, more = _chosen(psg, recording, kind, derivations.get(kind, ()))
         problems += more
         if montage is None:
             continue

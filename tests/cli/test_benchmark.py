@@ -48,6 +48,18 @@ def test_a_trained_fold_joins_by_another_name_and_says_whom_it_saw(first: Result
     assert result.stderr == ""
 
 
+def test_networks_are_given_the_derivations_that_are_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "nights").mkdir()
+    for number in (1, 2, 3):
+        write_night(tmp_path / "nights", number, label="Kanal 1")
+    given = (f"folder={tmp_path / 'nights'}", "--stager", folder / "tiny.toml", "--folds", "leave-one-out", "--quiet")
+    quick = ("--accelerator", "cpu", "--workers", "0")
+    assert "no stager could be used" in str(run(tmp_path / "unnamed", *given, *quick).exception)
+    result = run(tmp_path / "named", *given, *quick, "--eeg", "Kanal 1")
+    assert result.exit_code == 0, result.output
+    assert "3 nights of 3 subjects" in result.stdout
+
+
 def test_mistakes_say_what_to_do(folder: Path) -> None:
     nights = f"folder={folder / 'nights'}"
     for arguments, said in (

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hypnograph.cli import hypnograph
+from tests.datasets import trees
 from tests.test_data_check import write_night, write_psg
 
 
@@ -55,6 +56,14 @@ class TestOptions:
         assert result.exit_code == 1
         assert "one.edf: no EOG" in result.stdout
         assert "two.edf" not in result.stdout
+
+    def test_derivations_are_found_by_the_names_that_are_given(self, tmp_path: Path) -> None:
+        trees.write_psg(tmp_path / "n1.edf", ("Kanal 1", "Kanal 2"), sample_rate=64.0)
+        trees.write_scoring(tmp_path / "n1-Hypnogram.edf")
+        assert "name it with --eeg" in run("folder", tmp_path).stdout
+        assert run("folder", tmp_path, "--eeg", "C4-M1", "--eeg", "Kanal 1").exit_code == 0
+        assert run("folder", tmp_path, "--eeg", "C4-M1").exit_code == 1
+        assert run("folder", tmp_path, "--emg", "Chin").exit_code == 2
 
     def test_an_unknown_kind_is_a_usage_error(self, folder: Path) -> None:
         assert run("folder", folder, "--kinds", "EKG").exit_code == 2

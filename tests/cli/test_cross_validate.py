@@ -177,7 +177,32 @@ def test_a_fold_that_tests_nobody_who_is_there_is_left_out_and_told(work: Path, 
     write_split(lone, tmp_path / "splits" / "fold-03.json")
     result = run(tmp_path / "cv", splits=tmp_path / "splits")
     assert result.exit_code == 0, result.output
-    assert "note: 1 subjects of the splits have no night in" in result.stderr
+    assert "note: 1 subjects of the split have no night in" in result.stderr
     assert "note: fold 3 is left out" in result.stderr
     assert len(files_of(tmp_path / "cv")) == 4
     assert not (tmp_path / "cv" / "fold-03").exists()
+
+
+def test_a_fold_whose_nights_were_prepared_anew_is_not_taken_for_done(work: Path, tmp_path: Path) -> None:
+    shutil.copytree("cv", tmp_path / "cv")
+    spec = parse_recipe(TINY).input_spec()
+    write_store(tmp_path / "store", spec, n_subjects=4, n_epochs=20, unscored=(3, 4))
+    words = ("cross-validate", "tiny.toml", tmp_path / "store", "splits", tmp_path / "cv", *QUICK)
+    assert "was prepared anew since" in str(invoke(*words).exception)
+
+
+def test_a_trial_is_not_taken_for_the_training(work: Path, tmp_path: Path) -> None:
+    shutil.copytree("cv", tmp_path / "cv")
+    words = ["cross-validate", "tiny.toml", "store", "splits", tmp_path / "cv", *QUICK]
+    words[words.index("--most-steps") + 1] = "2"
+    assert "was trained with 1 steps in a pass, not 2" in str(invoke(*words).exception)
+
+
+def test_summary_and_confusion_say_that_a_fold_is_missing(work: Path, tmp_path: Path) -> None:
+    shutil.copytree("cv", tmp_path / "cv")
+    shutil.rmtree(tmp_path / "cv" / "fold-02" / "predictions")
+    for command in ("summary", "confusion"):
+        result = invoke(command, tmp_path / "cv")
+        assert result.exit_code == 0
+        assert "fold-02 is a training beside these that has staged nothing" in result.stderr
+        assert "note" not in invoke(command, "cv").stderr

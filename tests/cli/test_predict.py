@@ -148,6 +148,13 @@ class TestByWhat:
 
 
 class TestGoingOn:
+    def test_nights_that_were_prepared_anew_are_not_taken_for_the_old_ones(self, here: Path, tmp_path: Path) -> None:
+        predict(tmp_path / "out", "--part", "all")
+        spec = parse_recipe(AUGMENTED).input_spec()
+        write_store(tmp_path / "store", spec, n_subjects=3, n_epochs=20, datasets=("a", "b"), derivations=2)
+        result = invoke("predict", "run", tmp_path / "store", tmp_path / "out", "--part", "all", "--resume")
+        assert "a/S00N0 was prepared anew since" in str(result.exception)
+
     def test_nights_that_are_staged_stay_as_they_are(self, here: Path, tmp_path: Path) -> None:
         predict(tmp_path)
         files = sorted((tmp_path / "predicted").iterdir())
@@ -221,6 +228,17 @@ def test_evaluate_counts_people_whatever_is_called_nights_csv(here: Path, tmp_pa
     shutil.copytree(folder / "reference", tmp_path / "ben")
     for more in ((), ("--reference", tmp_path / "ben")):
         assert "3 nights of 2 subjects" in invoke("evaluate", folder / "reference", folder / "predicted", *more).output
+
+
+def test_stages_that_are_finer_than_the_references_are_told(here: Path, tmp_path: Path) -> None:
+    from hypnograph.hypnogram_files import write_hypnogram
+
+    predict(tmp_path / "out")
+    assert "note" not in invoke("summary", tmp_path / "out").stderr
+    for path in (tmp_path / "out" / "predicted").iterdir():
+        write_hypnogram(read_hypnogram(path).upsample(6), path, overwrite=True)
+    for command in ("summary", "confusion"):
+        assert "has a stage each 5 s; the reference's epochs are cut" in invoke(command, tmp_path / "out").stderr
 
 
 def test_evaluate_finds_in_the_files_what_summary_says(here: Path, tmp_path: Path) -> None:

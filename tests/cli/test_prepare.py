@@ -120,6 +120,13 @@ def test_options_that_would_do_nothing_are_refused(options: tuple, message: str,
     assert message in result.output
 
 
+def test_a_folder_without_a_night_says_so_and_makes_no_store(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(HypnographError, match=r"no night that could be prepared in .*check-data says why"):
+        run(tmp_path / "store", f"folder={tmp_path / 'in'}", *HOW)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_run_that_prepares_nothing_fails(tmp_path: Path, nights: Path) -> None:
     assert run(tmp_path / "store", f"folder={nights}", "--kinds", "EMG", "--rate", "64").exit_code == 1
 

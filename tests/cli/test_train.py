@@ -47,6 +47,15 @@ def run(out: Path, *options: object, recipe: str = "tiny.toml", split: str = "sp
 
 
 class TestWhatIsPrinted:
+    def test_what_is_odd_about_split_and_store_is_told(self, tmp_path: Path) -> None:
+        write_split(Split(train=("folder/S00", "folder/S99")), tmp_path / "split.json")
+        result = run(tmp_path / "run", *QUICK, "--set", "crop_min=5", split=str(tmp_path / "split.json"))
+        assert result.exit_code == 0, result.output
+        assert "note: 1 subjects of the split have no night in" in result.stderr
+        assert "folder/S99" in result.stderr
+        # Of these nights it is not known how they were cut.
+        assert "the recipe says" not in result.stderr
+
     def test_a_line_for_each_pass_and_the_result(self, tmp_path: Path) -> None:
         result = run(tmp_path / "run", *QUICK[2:], "--passes", 2)
         assert result.exit_code == 0, result.output

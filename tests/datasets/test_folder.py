@@ -52,6 +52,14 @@ class TestAFolderForEachRecording:
             "s1/psg.edf": [("A", "s1/hypnogram_A.txt"), ("B", "s1/hypnogram_B.txt")],
         }
 
+    def test_a_scorer_who_is_alone_keeps_the_name(self, tmp_path):
+        for night, scorers in {"n1": ("anna", "ben"), "n2": ("anna",), "n3": ()}.items():
+            write_psg(tmp_path / f"{night}.edf", LABELS)
+            for scorer in scorers or ("hypnogram",):
+                write_codes(tmp_path / f"{night}-{scorer}-scoring.txt", [0, 1])
+        found = {night.id: night.scorers for night in scanned("folder", tmp_path)[0]}
+        assert found == {"n1": ("anna", "ben"), "n2": ("anna",), "n3": ("",)}
+
     def test_the_chosen_folder_may_be_one_recordings_own(self, tmp_path):
         write_psg(tmp_path / "psg.edf", LABELS)
         ids(tmp_path / "hypnogram.ids")
@@ -119,7 +127,7 @@ class TestOptions:
             write_codes(tmp_path / person / "lab" / "main_one.txt", [0, 1])
             write_codes(tmp_path / person / "lab" / "main_two.txt", [1, 1])
         chosen = pairs(tmp_path, psg="*/MAIN.edf", scoring="*_two.txt")
-        assert chosen == {f"{p}/lab/main.edf": [("", f"{p}/lab/main_two.txt")] for p in ("p1", "p2")}
+        assert chosen == {f"{p}/lab/main.edf": [("two", f"{p}/lab/main_two.txt")] for p in ("p1", "p2")}
 
     def test_a_pattern_that_no_file_matches_is_a_problem(self, tmp_path):
         write_psg(tmp_path / "a.edf", LABELS)
@@ -136,7 +144,7 @@ class TestOptions:
     def test_an_edf_file_that_is_a_scoring_by_its_pattern_is_no_recording(self, tmp_path):
         write_psg(tmp_path / "a.edf", LABELS)
         write_scoring(tmp_path / "a_doctor.edf")
-        assert pairs(tmp_path, scoring="*_doctor.edf") == {"a.edf": [("", "a_doctor.edf")]}
+        assert pairs(tmp_path, scoring="*_doctor.edf") == {"a.edf": [("doctor", "a_doctor.edf")]}
 
     def test_subject_and_id_are_searched_in_the_path(self, tmp_path):
         for night in ("P01_n1", "P01_n2", "P02_n1"):

@@ -20,11 +20,11 @@ from hypnograph.training.cross_validation import (  # noqa: E402
     check_done,
     folds_that_test,
     judge,
-    missing_people,
     read_folds,
     run_fold,
     run_in_processes,
 )
+from hypnograph.training.doubts import doubts  # noqa: E402
 from hypnograph.training.history import read_history  # noqa: E402
 from hypnograph.training.machine import Machine  # noqa: E402
 from hypnograph.training.prediction_files import PREDICTED, Options, read_pairs, read_rows  # noqa: E402
@@ -137,8 +137,8 @@ class TestARun:
         with pytest.raises(HypnographError, match="combinations None, now 1"):
             run_fold(fold, recipe_of(), store, machine=CPU, options=Options(most=1))
         with pytest.raises(HypnographError, match=r"was staged in another way \(combinations None, now 1\)"):
-            check_done([fold], recipe_of(), Options(most=1))
-        check_done([fold], recipe_of())
+            check_done([fold], recipe_of(), Options(most=1), most_steps=2)
+        check_done([fold], recipe_of(), most_steps=2)
 
     def test_what_was_trained_on_first_derivations_is_tested_on_them(self, splits, tmp_path) -> None:
         nights = write_store(tmp_path / "s", recipe_of().input_spec(), n_subjects=6, n_epochs=20, derivations=2)
@@ -151,7 +151,7 @@ class TestARun:
         split = k_fold(store.subjects, 3, validation=0.1, seed=1)[0]
         more = Split(train=split.train, validation=split.validation, test=(*split.test, "folder/S99"))
         fold = Fold(1, more, tmp_path / "fold-01")
-        assert missing_people([fold], store) == ["folder/S99"]
+        assert "1 subjects of the split have no night" in doubts(recipe_of(), store, more)[0]
         run_fold(fold, recipe_of(), store, machine=CPU)
         assert {row.subject for row in read_rows(fold.folder / PREDICTIONS)} == set(split.test)
         nobody = Fold(2, Split(train=split.train, test=("folder/S99",)), tmp_path / "fold-02")
@@ -168,12 +168,12 @@ class TestARun:
 
     def test_folds_of_another_recipe_or_split_are_not_taken_for_these(self, done, splits, tmp_path) -> None:
         folds, out = done
-        check_done(folds, recipe_of())
+        check_done(folds, recipe_of(), most_steps=2)
         with pytest.raises(HypnographError, match="fold-01 is of another recipe"):
-            check_done(folds, recipe_of("seed=2"))
+            check_done(folds, recipe_of("seed=2"), most_steps=2)
         turned = [Path(splits / f"fold-0{n}.json") for n in (1, 3, 2)]
         with pytest.raises(HypnographError, match="fold-02 is of another split"):
-            check_done(read_folds(turned, out), recipe_of())
+            check_done(read_folds(turned, out), recipe_of(), most_steps=2)
 
 
 def test_what_went_wrong_in_a_process_is_told_in_one_line(splits: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -402,6 +403,31 @@ class TestRules:
         train(recipe_of(), store, split, tmp_path / "run", machine=CPU, resume=True)
         assert_same_weights(weights_of(tmp_path / "run"), reference, rtol=0, atol=0)
         assert read_recipe(tmp_path / "run" / "recipe.toml").stopping.passes == 3
+
+    def test_it_is_not_made_shorter_than_it_was(self, store, split, tmp_path) -> None:
+        train(recipe_of(TINY, "stopping.passes=2"), store, split, tmp_path / "run", machine=CPU)
+        with pytest.raises(HypnographError, match="has had 2 passes already; it cannot end after 1"):
+            train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU, resume=True)
+        assert read_recipe(tmp_path / "run" / "recipe.toml").stopping.passes == 2
+
+    def test_the_last_checkpoint_is_of_the_last_pass_whenever_it_stops(
+        self, store, split, tmp_path, monkeypatch
+    ) -> None:
+        def stop(progress: Any) -> None:
+            if progress.row is not None and progress.row["pass"] == 2:
+                raise KeyboardInterrupt
+
+        unjudged = Split(train=split.train, test=split.test)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe_of(), store, unjudged, tmp_path / "run", machine=CPU, report=stop)
+        train(recipe_of(TINY, "stopping.passes=2"), store, unjudged, tmp_path / "two", machine=CPU)
+        assert_same_weights(weights_of(tmp_path / "run"), weights_of(tmp_path / "two"), rtol=0, atol=0)
+
+    def test_a_validation_part_without_a_night_is_refused(self, store, split, tmp_path) -> None:
+        gone = Split(train=split.train, validation=("folder/S98", "folder/S99"), test=split.test)
+        with pytest.raises(HypnographError, match=r"of the validation part \(folder/S98, folder/S99\)"):
+            train(recipe_of(), store, gone, tmp_path / "run", machine=CPU)
+        assert not (tmp_path / "run").exists()
 
     def test_it_does_not_go_on_with_other_nights(self, store, split, tmp_path) -> None:
         train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)

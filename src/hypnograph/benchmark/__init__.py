@@ -22,6 +22,7 @@ from hypnograph.hypnogram import DEFAULT_EPOCH_S
 from hypnograph.published_results import published_for
 
 if TYPE_CHECKING:
+    from hypnograph.channel_labels import ChannelKind
     from hypnograph.datasets import Night
     from hypnograph.training.machine import Machine
     from hypnograph.training.phase import Progress
@@ -40,6 +41,7 @@ def benchmark(
     seed: int = 1,
     settings: Sequence[str] = (),
     reference: Literal["first", "majority"] = "first",
+    derivations: "Mapping[ChannelKind, Sequence[str]] | None" = None,
     jobs: int = 1,
     machine: "Machine | None" = None,
     n_bootstrap: int = 2000,
@@ -66,6 +68,9 @@ def benchmark(
         ``"KEY=VALUE"`` for all recipes.
     reference
         Where there are several scorers: the first, or what most of them say.
+    derivations
+        By kind, the names that networks are given where a night has them; None: those of the dataset, or all usable
+        ones. Other stagers choose by themselves.
     jobs
         Nights and folds at a time.
     machine
@@ -97,7 +102,7 @@ def benchmark(
     # Where nobody is trained, all subjects test.
     tested = {subject for split in splits for subject in split.test} or {one.person for one in references}
     judged = [one for one in references if one.person in tested]
-    work = Work(references, splits, tested, out, jobs=jobs, machine=machine, training=training, say=say)
+    work = Work(references, splits, tested, out, derivations or {}, jobs, machine, training, say)
     staged = stage_all(entrants, work)
     votes = gather(staged, judged, how=reference)
     evaluations, tests = judge(votes, n_bootstrap=n_bootstrap, seed=seed)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hypnograph.benchmark.entrants import Entrant
-from hypnograph.benchmark.references import Reference
+from hypnograph.benchmark.references import Reference, without_names
+from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError
 from hypnograph.training.cropping import Crop
 from hypnograph.training.people import Person, draw_folds, person_of
@@ -81,14 +82,17 @@ def check_nights(references: Sequence[Reference], out: Path) -> None:
         If one is not: what was staged of it, and what it cost, is of another recording.
     """
     known = json.loads((out / NIGHTS).read_text(encoding="utf-8")) if (out / NIGHTS).exists() else {}
-    sizes = {one.key: [one.night.psg.name, one.night.psg.stat().st_size] for one in references}
-    if changed := [key for key, size in sizes.items() if known.get(key, size) != size]:
-        raise HypnographError(
-            f"{out} holds a comparison on another recording called {changed[0]} "
-            f"({known[changed[0]][0]}, {known[changed[0]][1]:,} bytes); choose another folder"
-        )
+    states = {one.key: _state(one.night.psg) for one in references}
+    if changed := [key for key, state in states.items() if known.get(key, state) != state]:
+        raise HypnographError(f"{out} compares on another recording called {changed[0]}; choose another folder")
     with whole_file(out / NIGHTS) as path:
-        path.write_text(json.dumps(known | sizes, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(known | states, indent=1) + "\n", encoding="utf-8")
+
+
+def _state(path: Path) -> str:
+    """Return what tells a file from another: its size, and a hash of its beginning. Its name may tell who it was."""
+    with path.open("rb") as file:
+        return f"{path.stat().st_size} {hashlib.sha256(file.read(1 << 16)).hexdigest()[:16]}"
 
 
 def _check_tests(splits: Sequence[Split], people: Mapping[str, Person]) -> None:
@@ -100,7 +104,13 @@ def _check_tests(splits: Sequence[Split], people: Mapping[str, Person]) -> None:
 
 
 def prepare_all(
-    entrants: Iterable[Entrant], references: Sequence[Reference], out: Path, *, jobs: int, say: Say
+    entrants: Iterable[Entrant],
+    references: Sequence[Reference],
+    out: Path,
+    *,
+    derivations: Mapping[ChannelKind, Sequence[str]] | None = None,
+    jobs: int,
+    say: Say,
 ) -> dict[str, Prepared]:
     """Prepare one store for each way of preparing that a stager needs; return the store of each."""
     nights = [reference.night for reference in references]
@@ -111,11 +121,13 @@ def prepare_all(
             continue
         # The context is the network's own affair.
         spec = replace(entrant.spec, context=None)
-        key = hashlib.sha256(json.dumps([asdict(spec), repr(entrant.crop)]).encode()).hexdigest()[:10]
+        named = {kind: tuple(names) for kind, names in (derivations or {}).items() if kind in spec.kinds}
+        way = [asdict(spec), repr(entrant.crop), *([named] if named else [])]
+        key = hashlib.sha256(json.dumps(way).encode()).hexdigest()[:10]
         if key not in stores:
-            report = prepare(nights, out / STORES / key, spec, crop=entrant.crop, jobs=jobs)
-            failed = {outcome.key: outcome.message for outcome in report.failed}
-            known = {reference.key for reference in references}
+            report = prepare(nights, out / STORES / key, spec, crop=entrant.crop, derivations=named, jobs=jobs)
+            known = {reference.key: reference.night for reference in references}
+            failed = {outcome.key: without_names(outcome.message, known[outcome.key]) for outcome in report.failed}
             store = replace(report.store, nights=tuple(night for night in report.store.nights if night.key in known))
             stores[key] = Prepared(store, entrant.crop, failed)
             say(f"prepared {len(store.nights)} nights as {entrant.name} takes them: {store.address}")

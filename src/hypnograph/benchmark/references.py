@@ -96,4 +96,12 @@ def _read(night: Night, epoch_s: float) -> Reference | tuple[str, str]:
             raise HypnographError("no epoch of the recording is scored")
         return Reference(night, aligned, recording.is_simulated)
     except (HypnographError, OSError, MemoryError) as error:
-        return f"{night.dataset}/{night.id}", one_line(error)
+        return f"{night.dataset}/{night.id}", without_names(one_line(error), night)
+
+
+def without_names(text: str, night: Night) -> str:
+    """Return what went wrong with a night without the names of its files, which may tell who it was."""
+    for path in (night.psg, *(scoring.path for scoring in night.scorings)):
+        for name in (str(path.absolute()), str(path), path.name):
+            text = text.replace(name, "the file")
+    return text.removeprefix("the file: ")

@@ -7,28 +7,31 @@ recipe, ``predictions/`` of all others.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hypnograph.benchmark.entrants import Entrant
 from hypnograph.benchmark.preparing import Prepared, Say, prepare_all
-from hypnograph.benchmark.references import Reference
+from hypnograph.benchmark.references import Reference, without_names
+from hypnograph.channel_labels import ChannelKind
 from hypnograph.errors import HypnographError, one_line
+from hypnograph.hypnogram import Hypnodensity, Hypnogram
 from hypnograph.hypnogram_files import write_hypnogram
 from hypnograph.network import Network
 from hypnograph.parallel import on_each
 from hypnograph.stagers import StagerLike
-from hypnograph.training.cross_validation import PREDICTIONS, Fold, run_fold
+from hypnograph.training.cross_validation import PREDICTIONS, Fold, check_done, run_fold
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report as TrainingReport
 from hypnograph.training.prediction_files import PREDICTED, Options, PredictedNight, file_name, predict, write_rows
-from hypnograph.training.recipes import Recipe, recipe_toml
-from hypnograph.training.run_folder import RECIPE, SPLIT
+from hypnograph.training.recipes import Recipe
 from hypnograph.training.splits import Split
 from hypnograph.training.store import Store
 from hypnograph.whole_file import whole_file
+
+T = TypeVar("T", Hypnogram, Hypnodensity)
 
 STAGERS: Final = "stagers"
 FACTS: Final = "facts.json"
@@ -60,6 +63,7 @@ class Work:
     splits: Sequence[Split]
     tested: set[str]
     out: Path
+    derivations: Mapping[ChannelKind, Sequence[str]] = field(default_factory=dict)
     jobs: int = 1
     machine: Machine | None = None
     training: TrainingReport = lambda progress: None
@@ -111,7 +115,9 @@ def stage_all(entrants: Sequence[Entrant], work: Work) -> list[Staged]:
 
     A recipe is trained in each fold first. A stager that cannot be used costs no other: its `Staged` says why.
     """
-    prepared = prepare_all(entrants, work.references, work.out, jobs=work.jobs, say=work.say)
+    prepared = prepare_all(
+        entrants, work.references, work.out, derivations=work.derivations, jobs=work.jobs, say=work.say
+    )
     planned = [_plan(entrant, prepared.get(entrant.name), work) for entrant in entrants]
     failed: dict[str, dict[str, str]] = {entrant.name: {} for entrant in entrants}
     everything = [task for tasks, _ in planned for task in tasks]
@@ -130,7 +136,10 @@ def _plan(entrant: Entrant, prepared: Prepared | None, work: Work) -> tuple[list
     name, place = entrant.name, work.out / STAGERS / entrant.name
     if entrant.recipe is not None and prepared is not None:
         folds = _folds(prepared, work.splits, place)
-        do = partial(_train_and_stage, entrant.recipe, prepared.store, Options(most=entrant.combinations), work.machine)
+        options = Options(most=entrant.combinations)
+        most_steps = None if work.machine is None else work.machine.most_steps
+        check_done(folds, entrant.recipe, options, prepared.store, most_steps=most_steps)
+        do = partial(_train_and_stage, entrant.recipe, prepared.store, options, work.machine)
         # What shows a training cannot be sent to another process.
         shown = {"report": work.training} if work.jobs == 1 else {}
         tasks = [Task(name, f"fold {f.number} of {len(work.splits)}", partial(do, f, **shown)) for f in folds]
@@ -197,18 +206,8 @@ def _train_and_stage(  # noqa: PLR0917
     report: TrainingReport = lambda progress: None,
 ) -> None:
     """Train a recipe in one fold, and let it stage the test part."""
-    if fold.is_done:
-        _check_same(fold.folder / RECIPE, recipe_toml(recipe))
-        _check_same(fold.folder / SPLIT, fold.split.to_json())
-        return
-    run_fold(fold, recipe, store, machine=machine, options=options, report=report)
-
-
-def _check_same(path: Path, text: str) -> None:
-    if path.read_text(encoding="utf-8") != text:
-        raise HypnographError(
-            f"{path} differs from what is asked now: give the stager another name (NAME=WHAT), or choose another folder"
-        )
+    if not fold.is_done:
+        run_fold(fold, recipe, store, machine=machine, options=options, report=report)
 
 
 def _stage_prepared(network: Network, store: Store, options: Options, tested: set[str], place: Path) -> None:
@@ -225,8 +224,18 @@ def _stage_recording(stager: StagerLike, folder: Path, reference: Reference) -> 
     """Let a stager stage a recording as it is."""
     path = folder / PREDICTED / _row(reference).file
     if not path.exists():
-        staging = stager.stage(reference.night.recording())
-        write_hypnogram(staging.hypnogram, path, hypnodensity=staging.hypnodensity, overwrite=True)
+        try:
+            staging = stager.stage(reference.night.recording())
+        except (HypnographError, OSError) as error:
+            raise HypnographError(without_names(one_line(error), reference.night)) from error
+        hypnogram, density = _undated(staging.hypnogram), staging.hypnodensity
+        write_hypnogram(hypnogram, path, hypnodensity=density and _undated(density), overwrite=True)
+
+
+def _undated(staged: T) -> T:
+    """Return what was staged on a day of no meaning: the hour matters, a date could tell who it was."""
+    start = staged.start
+    return staged if start is None else replace(staged, start=start.replace(year=2000, month=1, day=1))
 
 
 def _row(reference: Reference) -> PredictedNight:

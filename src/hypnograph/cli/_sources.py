@@ -51,11 +51,11 @@ def derivation_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def derivations_of(options: Mapping[str, Any]) -> "dict[ChannelKind, tuple[str, ...]]":
-    """Return the names that `derivation_options` were given."""
+def derivations_of(options: dict[str, Any]) -> "dict[ChannelKind, tuple[str, ...]]":
+    """Take the options of `derivation_options` out of all that a command was given; return the names by kind."""
     from hypnograph.channel_labels import ChannelKind
 
-    return {ChannelKind(kind.upper()): options[kind] for kind in _KINDS if options[kind]}
+    return {ChannelKind(kind.upper()): names for kind in _KINDS if (names := options.pop(kind))}
 
 
 def channel_kinds(words: str) -> "tuple[ChannelKind, ...]":

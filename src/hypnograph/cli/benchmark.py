@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hypnograph.cli._sources import data_options, found_in, misplaced, taken_from
+from hypnograph.cli._sources import data_options, derivation_options, derivations_of, found_in, misplaced, taken_from
 from hypnograph.cli.train import machine_of, machine_options, progress_display
 from hypnograph.errors import HypnographError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     "--reference", type=click.Choice(["first", "majority"]), default="first", show_default=True,
     help="Where there are several scorers: whom the stagers are compared with.",
 )  # fmt: skip
+@derivation_options
 @data_options
 @machine_options
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Nights and folds at a time.")
@@ -60,6 +61,7 @@ def command(
       hypnograph benchmark compared sleep-edf-20=data/sleep-edf --stager attnsleep --stager tinysleepnet --stager yasa
       hypnograph benchmark compared folder=nights --stager mine=runs/usleep --stager ensemble --reference majority
     """  # noqa: D301 (click's \b keeps the lines of the example)
+    derivations = derivations_of(options)
     nights = list(_nights(sources, taken_from(options)))
     from hypnograph.benchmark import benchmark
 
@@ -70,6 +72,7 @@ def command(
             out,
             folds=splits or (int(folds) if folds.isdecimal() else folds),
             settings=settings if passes is None else (*settings, f"stopping.passes={passes}"),
+            derivations=derivations,
             machine=machine_of(options),
             training=training,
             say=lambda text: None if quiet else click.echo(text, err=True),

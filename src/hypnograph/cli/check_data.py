@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hypnograph.cli._progress import count_progress
-from hypnograph.cli._sources import channel_kinds, data_options, taken_from
+from hypnograph.cli._sources import channel_kinds, data_options, derivation_options, derivations_of, taken_from
 
 if TYPE_CHECKING:
     from hypnograph.data_check import DataCheck
@@ -26,6 +26,7 @@ _SHOWN_NOTES = 10
     metavar="KIND,…",
     help="Channels that recordings must have: EEG, EOG, EMG, ECG.",
 )
+@derivation_options
 @data_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, help="Nights at a time.")
@@ -55,9 +56,13 @@ def command(
     from hypnograph.data_check import check_data
 
     wanted = channel_kinds(kinds)
-    given = taken_from(options)
+    given, named = taken_from(options), derivations_of(options)
+    if unused := [kind for kind in named if kind not in wanted]:
+        raise click.UsageError(f"--{unused[0].lower()}: --kinds says {kinds} only")
     with count_progress("checking") as progress:
-        check = check_data(dataset, folder, kinds=wanted, quick=quick, jobs=jobs, progress=progress, **given)
+        check = check_data(
+            dataset, folder, kinds=wanted, derivations=named, quick=quick, jobs=jobs, progress=progress, **given
+        )
     if to == "json":
         _print_json(check)
     else:

@@ -42,6 +42,7 @@ def command(
       hypnograph confusion cv/usleep --normalised --png confusion.png
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.cli.evaluate import merging_scheme
+    from hypnograph.cli.summary import tell_doubts
     from hypnograph.evaluation.tables import evaluate_nights
     from hypnograph.plot import PICTURES
     from hypnograph.training.prediction_files import prediction_folders, read_all_pairs
@@ -52,7 +53,9 @@ def command(
             raise HypnographError(f"{png.name}: a picture ends in {', '.join(PICTURES)}")
         check_output(png, overwrite=overwrite)
     merged = merging_scheme(scheme)
-    pairs = [pair for of_folder in read_all_pairs(prediction_folders(places)).values() for pair in of_folder]
+    found = read_all_pairs(prediction_folders(places))
+    tell_doubts(found)
+    pairs = [pair for of_folder in found.values() for pair in of_folder]
     if merged is not None:
         pairs = [p._replace(reference=p.reference.merge(merged), predicted=p.predicted.merge(merged)) for p in pairs]
     for pair in pairs if show_pairs else ():

@@ -69,9 +69,9 @@ def command(
     settings = settings if passes is None else (*settings, f"stopping.passes={passes}")
     folds, how, nights = read_folds([splits], out), read_recipe(recipe, settings), open_store(store)
     options = Options(most=how.combinations if combinations is None else combinations or None)
-    check_done(folds, how, options)
+    check_done(folds, how, options, nights, most_steps=machine["most_steps"])
     if not quiet:
-        _say_missing(folds, nights)
+        _say_doubts(folds, how, nights)
     n_folds, folds = len(folds), folds_that_test(folds, nights)
     chosen = [fold for fold in _chosen(folds, n_folds, numbers) if not fold.is_done]
     given = {"set": settings, "combinations": combinations, **machine}
@@ -90,16 +90,16 @@ def command(
         click.echo(f"still to be done: fold {waiting} of {len(folds)}")
 
 
-def _say_missing(folds: "Sequence[Fold]", store: "Store") -> None:
-    from hypnograph.training.cross_validation import folds_that_test, missing_people
+def _say_doubts(folds: "Sequence[Fold]", recipe: "Recipe", store: "Store") -> None:
+    from hypnograph.training.cross_validation import folds_that_test
+    from hypnograph.training.doubts import doubts
 
-    if missing := missing_people(folds, store):
-        names = ", ".join(missing[:3]) + " …" * (len(missing) > 3)
-        click.echo(f"note: {len(missing)} subjects of the splits have no night in {store.address}: {names}", err=True)
-        kept = folds_that_test(folds, store)
-        for fold in folds:
-            if fold not in kept:
-                click.echo(f"note: fold {fold.number} is left out: nobody whom it tests has a night", err=True)
+    for doubt in doubts(recipe, store, *(fold.split for fold in folds)):
+        click.echo(f"note: {doubt}", err=True)
+    kept = folds_that_test(folds, store)
+    for fold in folds:
+        if fold not in kept:
+            click.echo(f"note: fold {fold.number} is left out: nobody whom it tests has a night", err=True)
 
 
 def _chosen(folds: "Sequence[Fold]", n_folds: int, numbers: Sequence[int]) -> "list[Fold]":

@@ -20,6 +20,7 @@ from hypnograph.cli._sources import (
     misplaced,
     taken_from,
 )
+from hypnograph.errors import HypnographError
 
 if TYPE_CHECKING:
     from hypnograph.datasets import Problem
@@ -111,6 +112,11 @@ def command(ctx: click.Context, /, store: str, sources: list[tuple[str, Path]], 
         [one for one in found if isinstance(one, Night)],
         [one for one in found if not isinstance(one, Night)],
     )
+    if not nights:
+        for problem in problems:
+            click.secho(f"problem: {problem}", fg="yellow", err=True)
+        folders = ", ".join(str(folder) for _, folder in sources)
+        raise HypnographError(f"no night that could be prepared in {folders}; hypnograph check-data says why")
     passed = ("jobs", "cluster", "overwrite", "resume", "max_derivations", "dtype", "compress")
     given = {name: options[name] for name in passed}
     scorers = "all" if options["scorers"] is None else tuple(s.strip() for s in options["scorers"].split(","))

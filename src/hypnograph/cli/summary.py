@@ -1,5 +1,6 @@
 """``hypnograph summary``: how well predictions agree with the references, pooled, per night and per fold."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from hypnograph.evaluation.agreement import Agreement
+    from hypnograph.evaluation.tables import NightPair
 
 
 @click.command()
@@ -47,6 +49,7 @@ def command(
     if csv is not None:
         check_output(csv, overwrite=overwrite)
     found = read_all_pairs(prediction_folders(places))
+    tell_doubts(found)
     how: dict[str, Any] = {"ignore": ignore, "wake_trim_min": wake_trim_min}
     evaluation = evaluate_nights([pair for pairs in found.values() for pair in pairs], seed=seed, **how)
     if csv is not None:
@@ -59,6 +62,18 @@ def command(
     if len(found) > 1:
         pooled = {folder: evaluate_nights(pairs, n_bootstrap=0, **how).pooled for folder, pairs in found.items()}
         _print_folders({str(folder): agreement for folder, agreement in pooled.items()})
+
+
+def tell_doubts(found: "Mapping[Path, Sequence[NightPair]]") -> None:
+    """Say where these are not all nights of a cross-validation, or not the epochs that were scored."""
+    from hypnograph.training.prediction_files import is_finer, unstaged_beside
+
+    for run in unstaged_beside([*found]):
+        click.echo(f"note: {run} is a training beside these that has staged nothing; its nights are not here", err=True)
+    for folder, pairs in found.items():
+        if is_finer(folder, pairs):
+            length = f"{pairs[0].predicted.epoch_s:g} s"
+            click.echo(f"note: {folder} has a stage each {length}; the reference's epochs are cut into such", err=True)
 
 
 def _print_folders(pooled: "dict[str, Agreement]") -> None:

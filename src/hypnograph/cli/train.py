@@ -121,17 +121,21 @@ def command(
       hypnograph train my-recipe.toml store split.json runs/mine --set optimiser.learning_rate=1e-4 --resume
       torchrun --nproc-per-node 4 -m hypnograph train usleep store split.json runs/usleep --devices 4
     """  # noqa: D301 (click's \b keeps the lines of the example)
+    from hypnograph.training.doubts import doubts
     from hypnograph.training.loop import train
     from hypnograph.training.recipes import read_recipe
     from hypnograph.training.splits import read_split
     from hypnograph.training.store import open_store
 
     settings = settings if passes is None else (*settings, f"stopping.passes={passes}")
+    how, nights, parts = read_recipe(recipe, settings), open_store(store), read_split(split)
+    for doubt in doubts(how, nights, parts) if is_first_process() else ():
+        click.echo(f"note: {doubt}", err=True)
     with progress_display(quiet=quiet) as report:
         result = train(
-            read_recipe(recipe, settings),
-            open_store(store),
-            read_split(split),
+            how,
+            nights,
+            parts,
             out,
             machine=machine_of(machine),
             initial=initial,

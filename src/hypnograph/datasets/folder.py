@@ -246,7 +246,9 @@ def _by_scorer(files: Sequence[Path], psg: Path) -> tuple[tuple[Scoring, ...], l
     """Return one scoring for each scorer, and the files that are too many."""
     by: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        by[_scorer(file, psg) if len(files) > 1 else ""].append(file)
+        # A lone file of another name (SC4001EC beside SC4001E0) says no scorer.
+        is_named = len(files) > 1 or file.stem.lower().startswith(_bare(psg))
+        by[_scorer(file, psg) if is_named else ""].append(file)
     scorings = tuple(Scoring(scorer, paths[0]) for scorer, paths in sorted(by.items()))
     return scorings, [
         Problem(path, f"a second scoring of {psg.name} by one scorer, beside {paths[0].name}, which is taken")

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from hypnograph.evaluation.tables import Evaluation
 from hypnograph.training.loop import train
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report
-from hypnograph.training.prediction_files import Options, differences, evaluate_predictions, predict
+from hypnograph.training.prediction_files import Options, changed_nights, differences, evaluate_predictions, predict
 from hypnograph.training.recipes import Recipe
 from hypnograph.training.run_folder import RECIPE, best_checkpoint, read_run
 from hypnograph.training.splits import Split, read_split
@@ -86,36 +86,48 @@ def _files(place: Path) -> list[Path]:
     return sorted(place.glob("*.json")) if place.is_dir() else [place]
 
 
-def check_done(folds: Sequence[Fold], recipe: Recipe, options: Options | None = None) -> None:
+def check_done(
+    folds: Sequence[Fold],
+    recipe: Recipe,
+    options: Options | None = None,
+    store: Store | None = None,
+    *,
+    most_steps: int | None = None,
+) -> None:
     """See that the folds that are done, or begun, were asked what is asked now: all folds are of one kind or none is.
 
     Raises
     ------
     HypnographError
-        If one was trained by another recipe, or on other subjects, or staged in another way.
+        If one was trained by another recipe, on other subjects, by passes of other length (`Machine.most_steps`), or
+        staged in another way, or a night was prepared anew since.
     """
     options = options or Options(most=recipe.combinations)
+    hashes = {} if store is None else {night.key: night.sha256 for night in store.nights}
     for fold in folds:
         if not (fold.folder / RECIPE).is_file():
             continue
-        its_recipe, its_split = read_run(fold.folder)
-        asked = recipe if fold.is_done else replace(recipe, stopping=its_recipe.stopping)  # it can be made longer
-        if different := "recipe" if its_recipe != asked else "split" if its_split != fold.split else "":
-            raise HypnographError(
-                f"{fold.folder} is of another {different} than is asked now; choose another folder for this "
-                f"cross-validation, or remove {fold.folder}"
-            )
-        if different := differences(fold.folder / PREDICTIONS, options):
-            raise HypnographError(
-                f"{fold.folder / PREDICTIONS} was staged in another way ({different}); ask the same, or choose another "
-                "folder for this cross-validation"
-            )
+        if problem := _asked_otherwise(fold, recipe, options, most_steps) or _prepared_anew(fold, hashes):
+            raise HypnographError(f"{problem}; choose another folder, or remove {fold.folder}")
 
 
-def missing_people(folds: Sequence[Fold], store: Store) -> list[str]:
-    """Return the subjects of the folds who have no night in the store."""
-    everyone = {s for fold in folds for s in (*fold.split.train, *fold.split.validation, *fold.split.test)}
-    return sorted(everyone - set(store.subjects))
+def _asked_otherwise(fold: Fold, recipe: Recipe, options: Options, most_steps: int | None) -> str:
+    """Return in what a fold was asked something else than is asked now; empty if in nothing."""
+    its_recipe, its_split = read_run(fold.folder)
+    asked = recipe if fold.is_done else replace(recipe, stopping=its_recipe.stopping)  # it can be made longer
+    if different := "recipe" if its_recipe != asked else "split" if its_split != fold.split else "":
+        return f"{fold.folder} is of another {different} than is asked now"
+    if different := differences(fold.folder / PREDICTIONS, options):
+        return f"{fold.folder} was staged in another way ({different})"
+    its_steps = json.loads((fold.folder / DONE).read_text()).get("most_steps") if fold.is_done else most_steps
+    if its_steps != most_steps:
+        return f"{fold.folder} was trained with {its_steps or 'all'} steps in a pass, not {most_steps or 'all'}"
+    return ""
+
+
+def _prepared_anew(fold: Fold, hashes: Mapping[str, str]) -> str:
+    changed = changed_nights(fold.folder / PREDICTIONS, hashes)
+    return f"{changed[0]} was prepared anew since {fold.folder} staged it" if changed else ""
 
 
 def folds_that_test(folds: Sequence[Fold], store: Store) -> list[Fold]:
@@ -163,7 +175,9 @@ def run_fold(
     tested = [subject for subject in fold.split.test if subject in present]
     rows = list(predict(network, store, tested, fold.folder / PREDICTIONS, options=options, resume=True))
     with whole_file(fold.folder / DONE) as path:
-        path.write_text(json.dumps({"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}) + "\n")
+        done = {"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}
+        done |= {"most_steps": None if machine is None else machine.most_steps}
+        path.write_text(json.dumps(done) + "\n")
 
 
 def run_in_processes(

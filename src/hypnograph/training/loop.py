@@ -91,6 +91,11 @@ def train(
     training, validation = (_material(store, part, recipe, info.scheme) for part in (split.train, split.validation))
     if not training.nights:
         raise HypnographError(_nobody(split, store))
+    if split.validation and not validation.nights:
+        raise HypnographError(
+            f"no scored night of the store is of a subject of the validation part ({', '.join(split.validation[:3])}); "
+            "make the split from the store, or one without a validation part"
+        )
     _rehearse(recipe, model, info, training, validation)
     unfitted = () if initial is None else load_fitting(model, initial)
     _begin(fabric, folder, recipe, split, resume=resume, overwrite=overwrite)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _TELL_EVERY_S = 0.5
-_SAVE_EVERY_S = 20.0
+_DRAW_EVERY_S = 20.0
 
 
 class Progress(NamedTuple):
@@ -135,7 +135,7 @@ class PhaseRun:
                 f"{self.folder}: the nights in the store are not those that this training began with; choose another "
                 "folder, or --overwrite"
             )
-        self.saved = -math.inf
+        self.drawn = -math.inf
         tell = tensorboard(self.folder / TENSORBOARD) if fabric.is_global_zero else lambda row: None
         self.began = time.monotonic()
         while not (self._finished or self._is_late):
@@ -290,9 +290,10 @@ class PhaseRun:
         if self.course.fabric.is_global_zero:
             if better:
                 self._save(BEST, row)
-            if ends or time.monotonic() - self.saved > _SAVE_EVERY_S:
-                self.saved = time.monotonic()
-                self._save(LAST, row)
+            # In every pass, as the state: after an interruption it is what it is called.
+            self._save(LAST, row)
+            if ends or time.monotonic() - self.drawn > _DRAW_EVERY_S:
+                self.drawn = time.monotonic()
                 write_curve(self.state.history, self.folder, self.folder.resolve().name)
             write_history(self.state.history, self.folder)
             scaler = self.precision.state_dict()

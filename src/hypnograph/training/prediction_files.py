@@ -28,6 +28,7 @@ from hypnograph.training.augmentation import Augmentation
 from hypnograph.training.batches import stage_targets
 from hypnograph.training.prediction import Prediction, check_spec, predict_night
 from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.run_folder import RECIPE
 from hypnograph.training.store import Store
 from hypnograph.whole_file import whole_file
 
@@ -39,13 +40,18 @@ COMBINATIONS: Final = "combinations"
 
 
 class PredictedNight(NamedTuple):
-    """A row of ``nights.csv``; `simulated` is ``"yes"`` where nobody slept the night."""
+    """A row of ``nights.csv``; `simulated` is ``"yes"`` where nobody slept the night, `sha256` of what was staged."""
 
     dataset: str
     night: str
     subject: str
     file: str
     simulated: str = ""
+    sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}/{self.night}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +124,7 @@ def predict(
     if not nights:
         raise HypnographError("there are no nights to stage")
     rows = [
-        PredictedNight(night.dataset, night.id, night.person, file_name(night), _yes(night.is_simulated))
+        PredictedNight(night.dataset, night.id, night.person, file_name(night), _yes(night.is_simulated), night.sha256)
         for night in nights
     ]
     _begin(folder, rows, _made_by(network, options), resume=resume, overwrite=overwrite)
@@ -196,11 +202,22 @@ def _check_same(folder: Path, rows: Sequence[PredictedNight], made_by: dict[str,
         raise HypnographError(
             f"{folder} holds other predictions ({'; '.join(different)}); choose another folder, or --overwrite"
         )
-    if others := [row for row in read_rows(folder) if row not in rows]:
+    asked = {row.key: row for row in rows}
+    if others := [row.key for row in read_rows(folder) if row.key not in asked]:
         raise HypnographError(
-            f"{folder} holds predictions of {len(others)} nights that are not asked for now, e.g. {others[0].dataset}/"
-            f"{others[0].night}; choose another folder, or --overwrite"
+            f"{folder} holds predictions of {len(others)} nights that are not asked for now, e.g. {others[0]}; choose "
+            "another folder, or --overwrite"
         )
+    if changed := changed_nights(folder, {key: row.sha256 for key, row in asked.items()}):
+        raise HypnographError(
+            f"{changed[0]} was prepared anew since {folder} was written; --overwrite, or choose another folder"
+        )
+
+
+def changed_nights(folder: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Return the staged nights of a folder that are other ones now, by their hashes."""
+    rows = read_rows(folder) if (folder / NIGHTS).exists() else []
+    return [row.key for row in rows if row.sha256 and hashes.get(row.key, row.sha256) != row.sha256]
 
 
 def predict_night_with(network: Network, night: PreparedNight, options: Options) -> Prediction:
@@ -287,6 +304,20 @@ def prediction_folders(places: Sequence[str | Path]) -> list[Path]:
             f"no predictions below {', '.join(map(str, places))}; `hypnograph predict` makes them"
         )
     return found
+
+
+def unstaged_beside(folders: Sequence[Path]) -> list[Path]:
+    """Return trainings that lie beside those of some folders, as folds do, and have staged nothing yet."""
+    runs = {folder.resolve().parent for folder in folders}
+    beside = {path.parent for run in runs if (run / RECIPE).is_file() for path in run.parent.glob(f"*/{RECIPE}")}
+    return sorted(run for run in beside - runs if not list(run.rglob(NIGHTS)))
+
+
+def is_finer(folder: Path, pairs: Sequence[NightPair]) -> bool:
+    """Tell whether what was predicted is finer than the references, whose epochs `read_pairs` then cuts."""
+    row = read_rows(folder)[0]
+    path = folder / REFERENCE / row.file
+    return path.exists() and read_hypnogram(path).epoch_s > pairs[0].reference.epoch_s + 1e-6
 
 
 def read_pairs(folder: str | Path, *, combination: str | None = None) -> list[NightPair]:

@@ -371,7 +371,8 @@ def _scorings(night: Night, recording: Recording, wanted: Sequence[str] | Litera
     scorers = [*night.voters] if wanted == "all" else [scorer for scorer in night.scorers if scorer in wanted]
     if not scorers:
         whose = "a scoring" if wanted == "all" else f"a scoring by {', '.join(wanted)}"
-        raise HypnographError(f"the night has not {whose}; there are: {', '.join(night.scorers) or 'none'}")
+        there = ", ".join(scorer or "one without a name" for scorer in night.scorers)
+        raise HypnographError(f"the night has not {whose}; there are: {there or 'none'}")
     scorings = [replace(night.hypnogram(scorer, recording=recording), scorer=scorer) for scorer in scorers]
     for hypnogram in scorings:
         if hypnogram.scheme != AASM_5:

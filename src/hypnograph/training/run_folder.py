@@ -7,7 +7,7 @@ from typing import Final
 
 from hypnograph.errors import HypnographError, UnreadableFileError
 from hypnograph.model_info import INFO
-from hypnograph.training.history import CSV, CURVE
+from hypnograph.training.history import CSV, CURVE, read_history
 from hypnograph.training.recipes import Recipe, read_recipe, recipe_toml
 from hypnograph.training.splits import Split, read_split
 from hypnograph.whole_file import whole_file
@@ -42,6 +42,11 @@ def begin_run(folder: Path, recipe: Recipe, split: Split, *, resume: bool, overw
     goes_on, others = started and resume, _others(folder, recipe, split)
     for name in others:
         if goes_on and name == RECIPE and _stops_elsewhere(folder / RECIPE, recipe):
+            n_passes = len(read_history(folder)) if (folder / CSV).is_file() else 0
+            if n_passes > recipe.stopping.passes:
+                raise HypnographError(
+                    f"{folder} has had {n_passes} passes already; it cannot end after {recipe.stopping.passes}"
+                )
             continue
         if goes_on or ((folder / name).exists() and not overwrite):
             raise HypnographError(
