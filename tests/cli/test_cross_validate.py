@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from click.testing import CliRunner, Result
 torch = pytest.importorskip("torch")
 
 from hypnograph.cli import hypnograph  # noqa: E402
+from hypnograph.errors import HypnographError  # noqa: E402
 from hypnograph.evaluation.tables import evaluate_nights  # noqa: E402
 from hypnograph.training import cross_validation  # noqa: E402
+from hypnograph.training.cross_validation import check_done, read_folds  # noqa: E402
 from hypnograph.training.prediction_files import read_pairs  # noqa: E402
-from hypnograph.training.recipes import parse_recipe  # noqa: E402
+from hypnograph.training.recipes import parse_recipe, read_recipe  # noqa: E402
 from hypnograph.training.splits import Split, read_split, write_split  # noqa: E402
+from hypnograph.training.store import open_store  # noqa: E402
 from tests.training.nights import write_store  # noqa: E402
 from tests.training.test_loop import TINY  # noqa: E402
 
@@ -189,6 +193,35 @@ def test_a_fold_whose_nights_were_prepared_anew_is_not_taken_for_done(work: Path
     write_store(tmp_path / "store", spec, n_subjects=4, n_epochs=20, unscored=(3, 4))
     words = ("cross-validate", "tiny.toml", tmp_path / "store", "splits", tmp_path / "cv", *QUICK)
     assert "was prepared anew since" in str(invoke(*words).exception)
+
+
+@pytest.mark.parametrize("changed", ["folder/S00", "folder/S03"])
+def test_so_is_one_that_learnt_from_other_nights(changed: str, work: Path, tmp_path: Path) -> None:
+    """One of the two subjects is tested by the first fold, the other it learns from."""
+    folds = read_folds(["splits"], tmp_path / "cv")
+    shutil.copytree("cv", tmp_path / "cv")
+    store = open_store("store")
+    other = replace(store.nights[0], entry=store.nights[0].entry | {"sha256": "0" * 64})
+    nights = tuple(
+        replace(other, entry=n.entry | {"sha256": "0" * 64}) if n.person == changed else n for n in store.nights
+    )
+    recipe = read_recipe("tiny.toml", ["stopping.passes=1"])
+    check_done(folds, recipe, None, store, most_steps=1)
+    for fold in folds:
+        with pytest.raises(HypnographError, match="prepared anew since"):
+            check_done([fold], recipe, None, replace(store, nights=nights), most_steps=1)
+
+
+def test_validation_subjects_without_a_night_are_told_before_anything_is_trained(work: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        known = read_split(Path(f"splits/fold-0{number}.json"))
+        gone = Split(
+            train=known.train, validation=("folder/S98",) if number == 2 else known.validation, test=known.test
+        )
+        write_split(gone, tmp_path / f"fold-0{number}.json")
+    result = run(tmp_path / "cv", splits=tmp_path)
+    assert "no subject of the validation part of fold 2 has a night" in str(result.exception)
+    assert not (tmp_path / "cv" / "fold-01").exists()
 
 
 def test_a_trial_is_not_taken_for_the_training(work: Path, tmp_path: Path) -> None:

@@ -60,6 +60,17 @@ class TestAFolderForEachRecording:
         found = {night.id: night.scorers for night in scanned("folder", tmp_path)[0]}
         assert found == {"n1": ("anna", "ben"), "n2": ("anna",), "n3": ("",)}
 
+    @pytest.mark.parametrize(
+        ("psg", "scoring"),
+        [("psg.edf", "sub-1.txt"), ("n1_PSG.edf", "n1_PSG.txt"), ("n1.edf", "n1.edf.txt"), ("n1.edf", "n1_sleep.txt"),
+         ("n1.edf", "n12.txt")],
+    )  # fmt: skip
+    def test_a_name_that_says_no_scorer_makes_none(self, psg, scoring, tmp_path):
+        write_psg(tmp_path / "s1" / psg, LABELS)
+        write_codes(tmp_path / "s1" / scoring, [0, 1])
+        ((night,), problems) = scanned("folder", tmp_path, scoring="*.txt")
+        assert (night.scorers, problems) == (("",), {})
+
     def test_the_chosen_folder_may_be_one_recordings_own(self, tmp_path):
         write_psg(tmp_path / "psg.edf", LABELS)
         ids(tmp_path / "hypnogram.ids")

@@ -429,6 +429,12 @@ class TestRules:
             train(recipe_of(), store, gone, tmp_path / "run", machine=CPU)
         assert not (tmp_path / "run").exists()
 
+    def test_a_trial_does_not_go_on_as_a_training(self, store, split, tmp_path) -> None:
+        passes = recipe_of(TINY, "stopping.passes=1")
+        train(passes, store, split, tmp_path / "run", machine=replace(CPU, most_steps=1))
+        with pytest.raises(HypnographError, match="was begun with 1 steps in a pass, not all"):
+            train(recipe_of(), store, split, tmp_path / "run", machine=CPU, resume=True)
+
     def test_it_does_not_go_on_with_other_nights(self, store, split, tmp_path) -> None:
         train(recipe_of(TINY, "stopping.passes=1"), store, split, tmp_path / "run", machine=CPU)
         others = write_store(tmp_path / "others", recipe_of().input_spec(), n_subjects=6, n_epochs=29)

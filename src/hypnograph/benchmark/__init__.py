@@ -91,6 +91,9 @@ def benchmark(
         comparison.
     """
     out, entrants = Path(out), find_entrants(stagers, settings)
+    taken = {kind for entrant in entrants if entrant.spec is not None for kind in entrant.spec.kinds}
+    if unused := sorted(set(derivations or {}) - taken):
+        raise HypnographError(f"{unused[0]} derivations are named, and no network here takes {unused[0]}")
     references, unread = read_references(nights, _epoch_s(entrants), jobs)
     if not references:
         why = "; ".join(list(unread.values())[:3]) or "there are no nights"

@@ -83,6 +83,8 @@ def check_nights(references: Sequence[Reference], out: Path) -> None:
     """
     known = json.loads((out / NIGHTS).read_text(encoding="utf-8")) if (out / NIGHTS).exists() else {}
     states = {one.key: _state(one.night.psg) for one in references}
+    # Once, names of files were kept here; those are forgotten.
+    known = {key: state for key, state in known.items() if isinstance(state, str)}
     if changed := [key for key, state in states.items() if known.get(key, state) != state]:
         raise HypnographError(f"{out} compares on another recording called {changed[0]}; choose another folder")
     with whole_file(out / NIGHTS) as path:

@@ -61,7 +61,7 @@ def command(
       hypnograph cross-validate tinysleepnet store splits/ cv/tinysleepnet --jobs 2
       hypnograph cross-validate usleep store splits/ cv/usleep --slurm "--gres=gpu:1 --time=24:00:00"
     """  # noqa: D301 (click's \b keeps the lines of the example)
-    from hypnograph.training.cross_validation import check_done, folds_that_test, read_folds
+    from hypnograph.training.cross_validation import check_done, check_validation, folds_that_test, read_folds
     from hypnograph.training.prediction_files import Options
     from hypnograph.training.recipes import read_recipe
     from hypnograph.training.store import open_store
@@ -74,6 +74,7 @@ def command(
         _say_doubts(folds, how, nights)
     n_folds, folds = len(folds), folds_that_test(folds, nights)
     chosen = [fold for fold in _chosen(folds, n_folds, numbers) if not fold.is_done]
+    check_validation(chosen, how, nights)
     given = {"set": settings, "combinations": combinations, **machine}
     same = ["cross-validate", recipe, store, str(splits), str(out), *_arguments(given)]
     if slurm is not None:

@@ -246,9 +246,7 @@ def _by_scorer(files: Sequence[Path], psg: Path) -> tuple[tuple[Scoring, ...], l
     """Return one scoring for each scorer, and the files that are too many."""
     by: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        # A lone file of another name (SC4001EC beside SC4001E0) says no scorer.
-        is_named = len(files) > 1 or file.stem.lower().startswith(_bare(psg))
-        by[_scorer(file, psg) if is_named else ""].append(file)
+        by[_scorer(file, psg) if len(files) > 1 or _is_named_after(file, psg) else ""].append(file)
     scorings = tuple(Scoring(scorer, paths[0]) for scorer, paths in sorted(by.items()))
     return scorings, [
         Problem(path, f"a second scoring of {psg.name} by one scorer, beside {paths[0].name}, which is taken")
@@ -257,11 +255,18 @@ def _by_scorer(files: Sequence[Path], psg: Path) -> tuple[tuple[Scoring, ...], l
     ]
 
 
+def _is_named_after(file: Path, psg: Path) -> bool:
+    """Tell whether a scoring's name goes on where the recording's ends; SC4001EC beside SC4001E0 names no scorer."""
+    name, stem = _bare(psg), file.stem.lower()
+    return bool(name) and file != psg and stem.startswith(name) and not stem[len(name) : len(name) + 1].isalnum()
+
+
 def _scorer(file: Path, psg: Path) -> str:
     """Return what a scoring's name says beyond that it is one, and of which recording."""
     name = _bare(psg)
     rest = file.stem[len(name) :] if file.stem.lower().startswith(name) else file.stem
-    return "-".join(part for part in re.split(r"[-_. ]+", rest) if part and part.lower() not in _SCORING_WORDS)
+    words = _SCORING_WORDS | _RECORDING_WORDS | {"sleep", psg.suffix.lower().removeprefix(".")}
+    return "-".join(part for part in re.split(r"[-_. ]+", rest) if part and part.lower() not in words)
 
 
 def _found(pattern: str, place: Path) -> str | None:

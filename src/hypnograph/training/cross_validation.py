@@ -9,11 +9,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from hypnograph.checkpoint import load
 from hypnograph.errors import HypnographError
@@ -22,6 +22,7 @@ from hypnograph.training.loop import train
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report
 from hypnograph.training.prediction_files import Options, changed_nights, differences, evaluate_predictions, predict
+from hypnograph.training.prepared_night import nights_sha256
 from hypnograph.training.recipes import Recipe
 from hypnograph.training.run_folder import RECIPE, best_checkpoint, read_run
 from hypnograph.training.splits import Split, read_split
@@ -103,11 +104,10 @@ def check_done(
         staged in another way, or a night was prepared anew since.
     """
     options = options or Options(most=recipe.combinations)
-    hashes = {} if store is None else {night.key: night.sha256 for night in store.nights}
     for fold in folds:
         if not (fold.folder / RECIPE).is_file():
             continue
-        if problem := _asked_otherwise(fold, recipe, options, most_steps) or _prepared_anew(fold, hashes):
+        if problem := _asked_otherwise(fold, recipe, options, most_steps) or _prepared_anew(fold, store):
             raise HypnographError(f"{problem}; choose another folder, or remove {fold.folder}")
 
 
@@ -119,15 +119,48 @@ def _asked_otherwise(fold: Fold, recipe: Recipe, options: Options, most_steps: i
         return f"{fold.folder} is of another {different} than is asked now"
     if different := differences(fold.folder / PREDICTIONS, options):
         return f"{fold.folder} was staged in another way ({different})"
-    its_steps = json.loads((fold.folder / DONE).read_text()).get("most_steps") if fold.is_done else most_steps
+    its_steps = _done(fold).get("most_steps", most_steps)
     if its_steps != most_steps:
         return f"{fold.folder} was trained with {its_steps or 'all'} steps in a pass, not {most_steps or 'all'}"
     return ""
 
 
-def _prepared_anew(fold: Fold, hashes: Mapping[str, str]) -> str:
-    changed = changed_nights(fold.folder / PREDICTIONS, hashes)
-    return f"{changed[0]} was prepared anew since {fold.folder} staged it" if changed else ""
+def _prepared_anew(fold: Fold, store: Store | None) -> str:
+    if store is None:
+        return ""
+    if changed := changed_nights(fold.folder / PREDICTIONS, {night.key: night.sha256 for night in store.nights}):
+        return f"{changed[0]} was prepared anew since {fold.folder} staged it"
+    learnt = _learnt(fold, store)
+    different = _done(fold).get("trained_on", learnt) != learnt
+    return f"nights were prepared anew since {fold.folder} was trained on them" if different else ""
+
+
+def _done(fold: Fold) -> dict[str, Any]:
+    """Return what is known of a fold that is done; nothing of another."""
+    return dict(json.loads((fold.folder / DONE).read_text(encoding="utf-8"))) if fold.is_done else {}
+
+
+def _learnt(fold: Fold, store: Store) -> str:
+    """Return a hash of the nights that a fold learns from and chooses its best pass by."""
+    people = {*fold.split.train, *fold.split.validation}
+    return nights_sha256(night for night in store.nights if night.person in people)
+
+
+def check_validation(folds: Sequence[Fold], recipe: Recipe, store: Store) -> None:
+    """See, before the first one is trained, that each fold can choose its best pass.
+
+    Raises
+    ------
+    HypnographError
+        If nobody by whom one would choose has a night in the store.
+    """
+    present = set(store.subjects)
+    for fold in folds:
+        if recipe.validation.monitor != "last" and fold.split.validation and not present & set(fold.split.validation):
+            raise HypnographError(
+                f"no subject of the validation part of fold {fold.number} has a night in {store.address}; make the "
+                "splits from the store"
+            )
 
 
 def folds_that_test(folds: Sequence[Fold], store: Store) -> list[Fold]:
@@ -176,7 +209,7 @@ def run_fold(
     rows = list(predict(network, store, tested, fold.folder / PREDICTIONS, options=options, resume=True))
     with whole_file(fold.folder / DONE) as path:
         done = {"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}
-        done |= {"most_steps": None if machine is None else machine.most_steps}
+        done |= {"most_steps": None if machine is None else machine.most_steps, "trained_on": _learnt(fold, store)}
         path.write_text(json.dumps(done) + "\n")
 
 

@@ -91,7 +91,7 @@ def train(
     training, validation = (_material(store, part, recipe, info.scheme) for part in (split.train, split.validation))
     if not training.nights:
         raise HypnographError(_nobody(split, store))
-    if split.validation and not validation.nights:
+    if split.validation and not validation.nights and recipe.validation.monitor != "last":
         raise HypnographError(
             f"no scored night of the store is of a subject of the validation part ({', '.join(split.validation[:3])}); "
             "make the split from the store, or one without a validation part"

@@ -1,6 +1,5 @@
 """A phase of a training, from its first pass, or from where it was interrupted, to its end."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from hypnograph.training.keeping import create_keeper
 from hypnograph.training.machine import Machine
 from hypnograph.training.objectives import Objective, balanced_weights, class_aware_weights, create_objective
 from hypnograph.training.optimisers import create_optimiser, set_learning_rates
-from hypnograph.training.prepared_night import PreparedNight
+from hypnograph.training.prepared_night import PreparedNight, nights_sha256
 from hypnograph.training.recipes import Phase, Recipe
 from hypnograph.training.run_folder import BEST, LAST, STATE, TENSORBOARD
 from hypnograph.training.run_state import RunState, read_state, write_state
@@ -129,7 +128,14 @@ class PhaseRun:
         self.sampler, self.loader = self._sampler(), self._loader()
         self.precision = fabric.strategy.precision
         found = read_state(self.folder / STATE, self.model, self.optimiser, self.precision)
-        self.state = found or RunState(nights_sha256=self._nights_sha256)
+        most_steps = self.course.machine.most_steps or 0
+        self.state = found or RunState(nights_sha256=self._nights_sha256, most_steps=most_steps)
+        if self.state.most_steps not in (-1, most_steps):
+            its = self.state.most_steps or "all"
+            raise HypnographError(
+                f"{self.folder} was begun with {its} steps in a pass, not {most_steps or 'all'}; choose another "
+                "folder, or --overwrite"
+            )
         if self.state.nights_sha256 != self._nights_sha256:
             raise HypnographError(
                 f"{self.folder}: the nights in the store are not those that this training began with; choose another "
@@ -149,8 +155,7 @@ class PhaseRun:
 
     @cached_property
     def _nights_sha256(self) -> str:
-        nights = (*self.course.training.nights, *self.course.validation.nights)
-        return hashlib.sha256("\n".join(sorted(f"{n.key} {n.sha256}" for n in nights)).encode()).hexdigest()
+        return nights_sha256((*self.course.training.nights, *self.course.validation.nights))
 
     @property
     def _is_ours(self) -> bool:
@@ -285,6 +290,7 @@ class PhaseRun:
             best=row if better else state.best,
             since_best=0 if better else state.since_best + 1,
             nights_sha256=state.nights_sha256,
+            most_steps=state.most_steps,
         )
         ends = self._finished or self._is_late
         if self.course.fabric.is_global_zero:

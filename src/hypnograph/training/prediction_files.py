@@ -315,9 +315,8 @@ def unstaged_beside(folders: Sequence[Path]) -> list[Path]:
 
 def is_finer(folder: Path, pairs: Sequence[NightPair]) -> bool:
     """Tell whether what was predicted is finer than the references, whose epochs `read_pairs` then cuts."""
-    row = read_rows(folder)[0]
-    path = folder / REFERENCE / row.file
-    return path.exists() and read_hypnogram(path).epoch_s > pairs[0].reference.epoch_s + 1e-6
+    path = next(path for row in read_rows(folder) if (path := folder / REFERENCE / row.file).exists())
+    return read_hypnogram(path).epoch_s > pairs[0].reference.epoch_s + 1e-6
 
 
 def read_pairs(folder: str | Path, *, combination: str | None = None) -> list[NightPair]:

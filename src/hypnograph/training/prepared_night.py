@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import time
 from functools import cached_property, lru_cache
@@ -331,6 +331,11 @@ def content_sha256(signals: Mapping[tuple[ChannelKind, str], NDArray[Any]], stag
     digest.update(f"stages {stages.shape}\n".encode())
     digest.update(np.ascontiguousarray(stages).data)
     return digest.hexdigest()
+
+
+def nights_sha256(nights: Iterable[PreparedNight]) -> str:
+    """Return a hash of some nights: of their names and of what is in them, in any order."""
+    return hashlib.sha256("\n".join(sorted(f"{night.key} {night.sha256}" for night in nights)).encode()).hexdigest()
 
 
 def to_runs(stages: NDArray[np.int8]) -> str:

@@ -30,6 +30,8 @@ class RunState:
         Passes done after it.
     nights_sha256
         Of the nights that it learns from and is judged on.
+    most_steps
+        Steps in a pass at most, of a trial; 0: all of them; −1: not known.
     """
 
     n_pass: int = 0
@@ -37,6 +39,7 @@ class RunState:
     best: dict[str, float] | None = None
     since_best: int = 0
     nights_sha256: str = ""
+    most_steps: int = 0
 
 
 def write_state(
@@ -54,6 +57,7 @@ def write_state(
         "best": state.best,
         "since_best": state.since_best,
         "nights_sha256": state.nights_sha256,
+        "most_steps": state.most_steps,
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "precision": dict(precision or {}),
@@ -84,7 +88,7 @@ def read_state(
         if precision is not None and values.get("precision"):
             precision.load_state_dict(values["precision"])
         names = ("n_pass", "history", "best", "since_best", "nights_sha256")
-        return RunState(**{name: values[name] for name in names})
+        return RunState(**{name: values[name] for name in names}, most_steps=values.get("most_steps", -1))
     except Exception as error:  # torch's unpickler has half a dozen kinds for a damaged file
         raise UnreadableFileError(
             f"{path}: not the state of this training ({' '.join(str(error).split())[:300]})"
