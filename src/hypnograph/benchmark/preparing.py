@@ -35,11 +35,8 @@ class Prepared:
 
     def within(self, split: Split) -> Split | None:
         """Return a split without the subjects of whom there is no night; None if nobody is left to train or test."""
-        there = set(self.store.subjects)
-        train, validation, test = (
-            tuple(subject for subject in part if subject in there)
-            for part in (split.train, split.validation, split.test)
-        )
+        parts = (split.train, split.validation, split.test)
+        train, validation, test = (tuple(self.store.with_nights(part)) for part in parts)
         return replace(split, train=train, validation=validation, test=test) if train and test else None
 
 

@@ -25,7 +25,7 @@ from hypnograph.stagers import StagerLike
 from hypnograph.training.cross_validation import PREDICTIONS, Fold, check_done, run_fold
 from hypnograph.training.machine import Machine
 from hypnograph.training.phase import Report as TrainingReport
-from hypnograph.training.prediction_files import PREDICTED, Options, PredictedNight, file_name, predict, write_rows
+from hypnograph.training.prediction_files import PREDICTED, Options, PredictedNight, file_name, predict, write_rows, yes
 from hypnograph.training.recipes import Recipe
 from hypnograph.training.splits import Split
 from hypnograph.training.store import Store
@@ -133,10 +133,9 @@ def stage_all(entrants: Sequence[Entrant], work: Work) -> list[Staged]:
 
 def _plan(entrant: Entrant, prepared: Prepared | None, work: Work) -> tuple[list[Task], tuple[Path, ...]]:
     """Return what there is to do for a stager, and the folders of its predictions."""
-    name, place = entrant.name, work.out / STAGERS / entrant.name
+    name, place, options = entrant.name, work.out / STAGERS / entrant.name, Options(most=entrant.combinations)
     if entrant.recipe is not None and prepared is not None:
         folds = _folds(prepared, work.splits, place)
-        options = Options(most=entrant.combinations)
         most_steps = None if work.machine is None else work.machine.most_steps
         check_done(folds, entrant.recipe, options, prepared.store, most_steps=most_steps)
         do = partial(_train_and_stage, entrant.recipe, prepared.store, options, work.machine)
@@ -146,7 +145,6 @@ def _plan(entrant: Entrant, prepared: Prepared | None, work: Work) -> tuple[list
         return tasks, tuple(fold.folder / PREDICTIONS for fold in folds)
     folder = place / PREDICTIONS
     if entrant.network is not None and prepared is not None:
-        options = Options(most=entrant.combinations)
         do_all = partial(_stage_prepared, entrant.network, prepared.store, options, work.tested, place)
         return [Task(name, "all nights", do_all, portable=False)], (folder,)
     if entrant.stager is not None:
@@ -215,7 +213,7 @@ def _stage_prepared(network: Network, store: Store, options: Options, tested: se
     if read_facts(place).get("sha256", network.sha256) != network.sha256:
         raise HypnographError(f"{place} holds what other weights said; give the stager another name (NAME=WHAT)")
     write_facts(place, {"sha256": network.sha256})
-    subjects = sorted(tested & set(store.subjects))
+    subjects = store.with_nights(sorted(tested))
     for _ in predict(network, store, subjects, place / PREDICTIONS, options=options, resume=True):
         pass
 
@@ -240,8 +238,7 @@ def _undated(staged: T) -> T:
 
 def _row(reference: Reference) -> PredictedNight:
     night = reference.night
-    simulated = "yes" if reference.simulated else ""
-    return PredictedNight(night.dataset, night.id, reference.person, file_name(night), simulated)
+    return PredictedNight(night.dataset, night.id, reference.person, file_name(night), yes(reference.simulated))
 
 
 def read_facts(place: Path) -> dict[str, Any]:

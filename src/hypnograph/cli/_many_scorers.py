@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hypnograph.evaluation.tables import Estimate, Evaluation
     from hypnograph.stages import StageScheme
 
-PICTURES = (".png", ".svg", ".pdf")
 _AMONG = {
     "mean_pairwise_kappa": "mean pairwise kappa",
     "fleiss_kappa": "Fleiss' kappa",
@@ -58,6 +57,7 @@ def read_scorers(
 
 def check_picture(path: Path | None, *, inputs: Sequence[Path], overwrite: bool) -> None:
     """Refuse a picture of an unknown format, or one that would replace a file."""
+    from hypnograph.plot import PICTURES
     from hypnograph.whole_file import check_output
 
     if path is None:

@@ -82,8 +82,7 @@ def misplaced(sources: Sequence[tuple[str, Path]], given: Mapping[str, Any]) -> 
 
 def found_in(sources: Sequence[tuple[str, Path]], given: Mapping[str, Any]) -> "Iterator[Night | Problem]":
     """Yield the nights and problems of (dataset, folder) pairs; each dataset gets the options that it takes."""
-    from hypnograph.datasets import scan, scan_options
+    from hypnograph.datasets import scan_known
 
     for name, folder in sources:
-        known = scan_options(name)
-        yield from scan(name, folder, **{option: value for option, value in given.items() if option in known})
+        yield from scan_known(name, folder, given)

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hypnograph.errors import HypnographError
-
 if TYPE_CHECKING:
     from hypnograph.evaluation.agreement import Agreement
 
@@ -41,17 +39,13 @@ def command(
       hypnograph confusion predictions
       hypnograph confusion cv/usleep --normalised --png confusion.png
     """  # noqa: D301 (click's \b keeps the lines of the example)
+    from hypnograph.cli._many_scorers import check_picture
     from hypnograph.cli.evaluate import merging_scheme
     from hypnograph.cli.summary import tell_doubts
     from hypnograph.evaluation.tables import evaluate_nights
-    from hypnograph.plot import PICTURES
     from hypnograph.training.prediction_files import prediction_folders, read_all_pairs
-    from hypnograph.whole_file import check_output
 
-    if png is not None:
-        if png.suffix.lower() not in PICTURES:
-            raise HypnographError(f"{png.name}: a picture ends in {', '.join(PICTURES)}")
-        check_output(png, overwrite=overwrite)
+    check_picture(png, inputs=(), overwrite=overwrite)
     merged = merging_scheme(scheme)
     found = read_all_pairs(prediction_folders(places))
     tell_doubts(found)

@@ -62,6 +62,7 @@ def command(
       hypnograph cross-validate usleep store splits/ cv/usleep --slurm "--gres=gpu:1 --time=24:00:00"
     """  # noqa: D301 (click's \b keeps the lines of the example)
     from hypnograph.training.cross_validation import check_done, check_validation, folds_that_test, read_folds
+    from hypnograph.training.doubts import doubts
     from hypnograph.training.prediction_files import Options
     from hypnograph.training.recipes import read_recipe
     from hypnograph.training.store import open_store
@@ -70,10 +71,13 @@ def command(
     folds, how, nights = read_folds([splits], out), read_recipe(recipe, settings), open_store(store)
     options = Options(most=how.combinations if combinations is None else combinations or None)
     check_done(folds, how, options, nights, most_steps=machine["most_steps"])
-    if not quiet:
-        _say_doubts(folds, how, nights)
-    n_folds, folds = len(folds), folds_that_test(folds, nights)
-    chosen = [fold for fold in _chosen(folds, n_folds, numbers) if not fold.is_done]
+    for doubt in [] if quiet else doubts(how, nights, *(fold.split for fold in folds)):
+        click.echo(f"note: {doubt}", err=True)
+    everything, folds = folds, folds_that_test(folds, nights)
+    for fold in everything:
+        if fold not in folds and not quiet:
+            click.echo(f"note: fold {fold.number} is left out: nobody whom it tests has a night", err=True)
+    chosen = [fold for fold in _chosen(folds, len(everything), numbers) if not fold.is_done]
     check_validation(chosen, how, nights)
     given = {"set": settings, "combinations": combinations, **machine}
     same = ["cross-validate", recipe, store, str(splits), str(out), *_arguments(given)]
@@ -89,18 +93,6 @@ def command(
     else:
         waiting = ", ".join(str(fold.number) for fold in folds if not fold.is_done)
         click.echo(f"still to be done: fold {waiting} of {len(folds)}")
-
-
-def _say_doubts(folds: "Sequence[Fold]", recipe: "Recipe", store: "Store") -> None:
-    from hypnograph.training.cross_validation import folds_that_test
-    from hypnograph.training.doubts import doubts
-
-    for doubt in doubts(recipe, store, *(fold.split for fold in folds)):
-        click.echo(f"note: {doubt}", err=True)
-    kept = folds_that_test(folds, store)
-    for fold in folds:
-        if fold not in kept:
-            click.echo(f"note: fold {fold.number} is left out: nobody whom it tests has a night", err=True)
 
 
 def _chosen(folds: "Sequence[Fold]", n_folds: int, numbers: Sequence[int]) -> "list[Fold]":

@@ -120,13 +120,12 @@ def _run_folder(checkpoint: str) -> Path:
 
 def _present(subjects: list[str], store: "Store", *, told: bool) -> list[str]:
     """Return the subjects who have a night in the store; the others are told of, unless they were not asked for."""
-    present = set(store.subjects)
-    found = [subject for subject in subjects if subject in present]
-    if told and found and len(found) < len(subjects):
-        missing = [subject for subject in subjects if subject not in present]
-        names = ", ".join(missing[:3]) + " …" * (len(missing) > 3)
-        click.echo(f"note: {len(missing)} subjects of the split have no night in {store.address}: {names}", err=True)
-    return found if found else subjects
+    from hypnograph.training.doubts import without_a_night
+
+    found = store.with_nights(subjects)
+    if told and found and (missing := without_a_night(store, subjects)):
+        click.echo(f"note: {missing}", err=True)
+    return found or subjects
 
 
 def _combinations(checkpoint: str) -> int | None:

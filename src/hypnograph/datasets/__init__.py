@@ -251,6 +251,12 @@ def scan_options(name: str) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
 
 
+def scan_known(name: str, folder: str | Path, options: Mapping[str, Any]) -> "Iterator[Night | Problem]":
+    """Scan with those of some options that the dataset takes; see `scan`."""
+    known = scan_options(name)
+    return scan(name, folder, **{option: value for option, value in options.items() if option in known})
+
+
 def scan(name: str, folder: str | Path, **options: str | Sequence[str]) -> Iterator[Night | Problem]:
     """Yield the nights of a dataset's folder and what cannot be used, one by one; only names are looked at.
 

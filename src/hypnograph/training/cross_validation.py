@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -104,10 +104,11 @@ def check_done(
         staged in another way, or a night was prepared anew since.
     """
     options = options or Options(most=recipe.combinations)
+    hashes = {} if store is None else {night.key: night.sha256 for night in store.nights}
     for fold in folds:
         if not (fold.folder / RECIPE).is_file():
             continue
-        if problem := _asked_otherwise(fold, recipe, options, most_steps) or _prepared_anew(fold, store):
+        if problem := _asked_otherwise(fold, recipe, options, most_steps) or _prepared_anew(fold, store, hashes):
             raise HypnographError(f"{problem}; choose another folder, or remove {fold.folder}")
 
 
@@ -125,14 +126,13 @@ def _asked_otherwise(fold: Fold, recipe: Recipe, options: Options, most_steps: i
     return ""
 
 
-def _prepared_anew(fold: Fold, store: Store | None) -> str:
-    if store is None:
-        return ""
-    if changed := changed_nights(fold.folder / PREDICTIONS, {night.key: night.sha256 for night in store.nights}):
+def _prepared_anew(fold: Fold, store: Store | None, hashes: Mapping[str, str]) -> str:
+    if changed := changed_nights(fold.folder / PREDICTIONS, hashes):
         return f"{changed[0]} was prepared anew since {fold.folder} staged it"
-    learnt = _learnt(fold, store)
-    different = _done(fold).get("trained_on", learnt) != learnt
-    return f"nights were prepared anew since {fold.folder} was trained on them" if different else ""
+    trained_on = _done(fold).get("trained_on")
+    if store is not None and trained_on is not None and trained_on != _learnt(fold, store):
+        return f"nights were prepared anew since {fold.folder} was trained on them"
+    return ""
 
 
 def _done(fold: Fold) -> dict[str, Any]:
@@ -154,9 +154,10 @@ def check_validation(folds: Sequence[Fold], recipe: Recipe, store: Store) -> Non
     HypnographError
         If nobody by whom one would choose has a night in the store.
     """
-    present = set(store.subjects)
+    if recipe.validation.monitor == "last":
+        return
     for fold in folds:
-        if recipe.validation.monitor != "last" and fold.split.validation and not present & set(fold.split.validation):
+        if fold.split.validation and not store.with_nights(fold.split.validation):
             raise HypnographError(
                 f"no subject of the validation part of fold {fold.number} has a night in {store.address}; make the "
                 "splits from the store"
@@ -171,8 +172,7 @@ def folds_that_test(folds: Sequence[Fold], store: Store) -> list[Fold]:
     HypnographError
         If there is none.
     """
-    present = set(store.subjects)
-    found = [fold for fold in folds if present & set(fold.split.test)]
+    found = [fold for fold in folds if store.with_nights(fold.split.test)]
     if not found:
         numbers = ", ".join(str(fold.number) for fold in folds)
         raise HypnographError(f"no subject that fold {numbers} tests has a night in {store.address}")
@@ -204,8 +204,7 @@ def run_fold(
     if not train(recipe, store, fold.split, fold.folder, machine=machine, resume=True, report=report).finished:
         return
     network = load(best_checkpoint(fold.folder))
-    present = set(store.subjects)
-    tested = [subject for subject in fold.split.test if subject in present]
+    tested = store.with_nights(fold.split.test)
     rows = list(predict(network, store, tested, fold.folder / PREDICTIONS, options=options, resume=True))
     with whole_file(fold.folder / DONE) as path:
         done = {"fold": fold.number, "nights": len(rows), "split": fold.split.sha256}

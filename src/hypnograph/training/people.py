@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypnograph.datasets import Night, Problem, dataset, scan, scan_options
+from hypnograph.datasets import Night, Problem, dataset, scan_known
 from hypnograph.errors import HypnographError
 from hypnograph.training.prepared_night import PreparedNight
 from hypnograph.training.published_splits import PUBLISHED
@@ -72,9 +72,8 @@ def people(
 def _people_in(
     name: str, folder: Path, options: Mapping[str, Any], report: Callable[[Problem], None] | None
 ) -> list[Person]:
-    known = scan_options(name)
     everyone = []
-    for found in scan(name, folder, **{option: value for option, value in options.items() if option in known}):
+    for found in scan_known(name, folder, options):
         if isinstance(found, Night):
             everyone.append(person_of(found))
         elif report is not None:

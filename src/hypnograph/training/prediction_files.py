@@ -1,9 +1,9 @@
 """Staged nights of a dataset as files: what a network said, what people said, and a table that tells whose nights.
 
-A folder of predictions holds ``nights.csv`` (a row for each night: dataset, night, subject, file, simulated),
-``predicted/`` (stages and probabilities, hypnograph's JSON), ``reference/`` (one scoring for each night),
-``made-by.json`` (whose predictions they are, so that those of two networks are never mixed), and, where asked for,
-``combinations/NAME/`` (what each channel combination said). `hypnograph evaluate` takes the two folders, too.
+A folder of predictions holds ``nights.csv`` (a row for each night, see `PredictedNight`), ``predicted/`` (stages and
+probabilities, hypnograph's JSON), ``reference/`` (one scoring for each night), ``made-by.json`` (whose predictions they
+are, so that those of two networks are never mixed), and, where asked for, ``combinations/NAME/`` (what each channel
+combination said). `hypnograph evaluate` takes the two folders, too.
 """
 
 import csv
@@ -124,7 +124,7 @@ def predict(
     if not nights:
         raise HypnographError("there are no nights to stage")
     rows = [
-        PredictedNight(night.dataset, night.id, night.person, file_name(night), _yes(night.is_simulated), night.sha256)
+        PredictedNight(night.dataset, night.id, night.person, file_name(night), yes(night.is_simulated), night.sha256)
         for night in nights
     ]
     _begin(folder, rows, _made_by(network, options), resume=resume, overwrite=overwrite)
@@ -135,7 +135,8 @@ def predict(
         yield row
 
 
-def _yes(is_so: bool) -> str:
+def yes(is_so: bool) -> str:
+    """Return a fact as ``nights.csv`` has it."""
     return "yes" if is_so else ""
 
 
@@ -350,7 +351,7 @@ def read_pairs(folder: str | Path, *, combination: str | None = None) -> list[Ni
             continue
         reference, predicted = read_hypnogram(folder / REFERENCE / row.file), read_hypnogram(place / row.file)
         both = on_one_grid(reference, predicted)
-        pairs.append(NightPair(f"{row.dataset}/{row.night}", row.subject, *both, simulated=row.simulated == _yes(True)))
+        pairs.append(NightPair(f"{row.dataset}/{row.night}", row.subject, *both, simulated=row.simulated == yes(True)))
     return pairs
 
 

@@ -71,6 +71,11 @@ class Store:
     def datasets(self) -> tuple[str, ...]:
         return tuple(sorted({night.dataset for night in self.nights}))
 
+    def with_nights(self, subjects: Iterable[str]) -> list[str]:
+        """Return those of some persons who have a night here, in their order."""
+        present = set(self.subjects)
+        return [subject for subject in subjects if subject in present]
+
     def select(self, *, subjects: Iterable[str] | None = None, datasets: Iterable[str] | None = None) -> Self:
         """Return the store with some of its nights.
 
